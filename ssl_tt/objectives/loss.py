@@ -1,0 +1,12 @@
+"""What every objective's forward returns."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Loss(NamedTuple):
+    """`total` is the scalar to minimise (nats); `parts` are detached scalars by name, to log."""
+
+    total: Tensor
+    parts: dict[str, Tensor]

@@ -1,0 +1,33 @@
+"""What the training loop, the probe and the report know of any objective."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+from ssl_tt.data.windows import Batch
+from ssl_tt.encoder.encoder import Encoder
+from ssl_tt.objectives.loss import Loss
+
+
+class Objective(nn.Module, ABC):
+    """Owns its encoder and is the one module that is trained, wrapped by Accelerate and saved."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Loss:
+        """Loss of a batch of windows; every random draw comes from torch's generator, seeded by the loop per step."""
+
+    @abstractmethod
+    def representations(self, samples: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
+        """Named sequences to probe: samples [B, N] -> ({"encoder": [B, T, C], ...}, state); N a multiple of the hop."""
+
+    @abstractmethod
+    def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
+        """What a report may draw of samples [B, N]: for instance `input`, `reconstruction` [B, T, M], `codes` [B, T]."""
+
+    def after_optimizer_step(self) -> None:
+        """Called once after each optimizer step, however many batches were accumulated into it."""

@@ -1,0 +1,110 @@
+"""Settings of training, probing and comparing, and the recipes made of them; free of torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ssl_tt.data.config import DataConfig
+from ssl_tt.data.simulate.config import SimulateConfig
+from ssl_tt.encoder.config import EncoderConfig
+from ssl_tt.objectives.config import ObjectiveConfig
+from ssl_tt.recipe import Settings
+
+
+class TrainingConfig(Settings):
+    """The training loop."""
+
+    steps: Annotated[int, Field(ge=1)] = 10_000
+    """Optimizer steps in all."""
+    batch_windows: Annotated[int, Field(ge=1)] = 16
+    """Windows (each with every speaker's channel) for each optimizer step, over all processes and accumulation."""
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    """Batches whose gradients are summed into one optimizer step; must divide `batch_windows`."""
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-4
+    """Peak learning rate of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Decoupled weight decay."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    """Steps of linear warm-up, before the cosine to zero."""
+    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the forward pass; weights and optimizer stay in fp32."""
+    swap_channels: bool = True
+    """Swap the speakers' channels of a window at random."""
+    validate_every_steps: Annotated[int, Field(ge=1)] = 500
+    """Steps between validations."""
+    validation_windows: Annotated[int, Field(ge=1)] = 64
+    """Windows of a validation, always the same."""
+    save_every_steps: Annotated[int, Field(ge=1)] = 500
+    """Steps between checkpoints."""
+    log_every_steps: Annotated[int, Field(ge=1)] = 20
+    """Steps between lines of the log."""
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Processes that read audio beside the training process."""
+
+
+class ProbeConfig(Settings):
+    """Linear probes on frozen features of both channels, and the baselines beside them."""
+
+    tasks: tuple[Literal["shift_hold", "future_activity"], ...] = ("shift_hold", "future_activity")
+    """Tasks to score."""
+    preset: Literal["inoue2024"] = "inoue2024"
+    """Definition of the shift and hold events."""
+    representations: tuple[str, ...] = ("encoder", "context", "codes")
+    """Representations to probe, of those that an objective has."""
+    baselines: tuple[Literal["majority", "activity_history", "logmel", "random"], ...] = (
+        "majority",
+        "activity_history",
+        "logmel",
+        "random",
+    )
+    """What every score stands beside."""
+    pool_seconds: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Besides the last frame, means of the representation over the last so many seconds; the same for every encoder."""
+    regularisation: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
+        1e-4,
+        1e-3,
+        1e-2,
+        1e-1,
+        1.0,
+    )
+    """Candidates of the inverse regularisation C, chosen by validation grouped by conversation."""
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Groups of that validation."""
+    frame_every_seconds: Annotated[float, Field(gt=0)] = 0.5
+    """Step between the frames at which future activity is asked for."""
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Draws of conversations for the intervals."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Confidence of the intervals."""
+
+
+class Experiment(Settings):
+    """What every experiment has: data, encoder and training."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the experiment; the run directory is checkpoints/NAME unless --out is given."""
+    simulate: dict[str, SimulateConfig] = {}
+    """Corpora to simulate if they are not there yet, by name."""
+    data: DataConfig
+    encoder: EncoderConfig = EncoderConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+class PretrainRecipe(Experiment):
+    """One encoder, one objective, one seed."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the weights, the order of windows and every draw."""
+    objective: ObjectiveConfig
+
+
+class CompareRecipe(Experiment):
+    """The same encoder, data, steps and seeds under several objectives, probed side by side."""
+
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2)
+    """Every objective is trained once for each seed."""
+    objectives: Annotated[dict[str, ObjectiveConfig], Field(min_length=1)]
+    """Objectives to compare, by the name that the report shows."""
+    probe: ProbeConfig = ProbeConfig()
