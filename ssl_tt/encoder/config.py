@@ -1,8 +1,8 @@
 """Settings of the front end and the encoder; free of torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ssl_tt.recipe import Settings
 
@@ -22,6 +22,26 @@ class LogMelConfig(Settings):
     """Lower edge of the lowest band, Hz."""
     high_hz: Annotated[float, Field(gt=0)] | None = None
     """Upper edge of the highest band, Hz; half the sample rate if not given."""
+
+    @model_validator(mode="after")
+    def _windows_and_bands_fit(self) -> Self:
+        if self.window_samples <= self.hop_samples:
+            raise ValueError(
+                f"window_samples {self.window_samples} must exceed hop_samples {self.hop_samples}: "
+                "samples between the windows would be seen by no frame"
+            )
+        high_hz = self.highest_hz
+        if not self.low_hz < high_hz <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"bands from low_hz {self.low_hz:g} to high_hz {high_hz:g} must rise and end by half of "
+                f"sample_rate_hz, {self.sample_rate_hz / 2:g}"
+            )
+        return self
+
+    @property
+    def highest_hz(self) -> float:
+        """Upper edge of the highest band, Hz."""
+        return self.sample_rate_hz / 2 if self.high_hz is None else self.high_hz
 
 
 class StackConfig(Settings):
@@ -47,7 +67,7 @@ class EncoderConfig(Settings):
     output_channels: Annotated[int, Field(ge=1, le=4096)] = 256
     """Channels of the representation that leaves the encoder (of each stack; concatenation joins them)."""
     prelayer_kernel: Annotated[int, Field(ge=1, le=64)] = 4
-    """Kernel of the strided pre-layer, front-end frames."""
+    """Kernel of the strided pre-layer, front-end frames; at least the stride."""
     stride: Annotated[int, Field(ge=1, le=64)] = 2
     """Stride of the pre-layer: front-end frames for each frame out."""
     stacks: Annotated[tuple[StackConfig, ...], Field(min_length=1, max_length=32)] = (StackConfig(),)
@@ -58,3 +78,12 @@ class EncoderConfig(Settings):
     """`channel`: layer normalisation over the channels of each frame alone, so nothing leaks over time."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout inside residual blocks."""
+
+    @model_validator(mode="after")
+    def _kernel_covers_stride(self) -> Self:
+        if self.prelayer_kernel < self.stride:
+            raise ValueError(
+                f"prelayer_kernel {self.prelayer_kernel} must be at least the stride {self.stride}: "
+                "front-end frames between the kernels would be seen by no frame"
+            )
+        return self

@@ -1,0 +1,20 @@
+"""Objectives by the `kind` of their settings; free of torch until one is built."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ssl_tt.encoder.encoder import Encoder
+    from ssl_tt.objectives.config import ObjectiveConfig
+    from ssl_tt.objectives.objective import Objective
+
+OBJECTIVES = {
+    "cpc": "ssl_tt.objectives.cpc:CPC",
+    "vqvae": "ssl_tt.objectives.vqvae:VQVAE",
+}
+
+
+def build(config: "ObjectiveConfig", encoder: "Encoder") -> "Objective":
+    """The objective of a recipe around its encoder; new weights come from torch's generator."""
+    module, name = OBJECTIVES[config.kind].split(":")
+    return getattr(import_module(module), name)(config, encoder)

@@ -21,9 +21,9 @@ class CPCConfig(Settings):
     """Number of prediction steps H."""
     step_frames: Annotated[int, Field(ge=1, le=100)] = 1
     """Frames between one prediction step and the next: step h predicts frame t + h * step_frames."""
-    negatives: Literal[
-        "sequence", "other_channel", "same_conversation", "other_conversation", "batch", "all_ranks"
-    ] = "sequence"
+    negatives: Literal["sequence", "other_channel", "same_conversation", "other_conversation", "batch", "all_ranks"] = (
+        "sequence"
+    )
     """Where negatives are drawn from; the positive is never among them."""
     negative_count: Annotated[int, Field(ge=1, le=8192)] = 128
     """Negatives for each positive."""

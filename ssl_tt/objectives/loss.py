@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Loss(NamedTuple):
-    """`total` is the scalar to minimise (nats); `parts` are detached scalars by name, to log."""
+    """`total` is the fp32 scalar to minimise, a mean over the batch; `parts` are detached scalars by name, to log."""
 
     total: Tensor
     parts: dict[str, Tensor]

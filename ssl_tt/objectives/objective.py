@@ -27,7 +27,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
-        """What a report may draw of samples [B, N]: for instance `input`, `reconstruction` [B, T, M], `codes` [B, T]."""
+        """What a report may draw of samples [B, N], such as `input`, `reconstruction` [B, T, M], `codes` [B, T]."""
 
     def after_optimizer_step(self) -> None:
         """Called once after each optimizer step, however many batches were accumulated into it."""

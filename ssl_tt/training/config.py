@@ -1,14 +1,18 @@
 """Settings of training, probing and comparing, and the recipes made of them; free of torch."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ssl_tt.data.config import DataConfig
 from ssl_tt.data.simulate.config import SimulateConfig
 from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.objectives.config import ObjectiveConfig
 from ssl_tt.recipe import Settings
+
+# A name of the user's that also names a folder.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class TrainingConfig(Settings):
@@ -41,7 +45,13 @@ class TrainingConfig(Settings):
     log_every_steps: Annotated[int, Field(ge=1)] = 20
     """Steps between lines of the log."""
     workers: Annotated[int, Field(ge=0, le=64)] = 0
-    """Processes that read audio beside the training process."""
+    """Processes that read audio beside the training process; the windows are the same with any number."""
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Self:
+        if self.batch_windows % self.accumulation:
+            raise ValueError(f"accumulation {self.accumulation} must divide batch_windows {self.batch_windows}")
+        return self
 
 
 class ProbeConfig(Settings):
@@ -72,6 +82,8 @@ class ProbeConfig(Settings):
     """Candidates of the inverse regularisation C, chosen by validation grouped by conversation."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Groups of that validation."""
+    evaluate_on: Literal["test", "validation"] = "test"
+    """Conversations that are scored. Choose hyperparameters on validation; probes are fitted on train either way."""
     frame_every_seconds: Annotated[float, Field(gt=0)] = 0.5
     """Step between the frames at which future activity is asked for."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
@@ -83,9 +95,9 @@ class ProbeConfig(Settings):
 class Experiment(Settings):
     """What every experiment has: data, encoder and training."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     """Name of the experiment; the run directory is checkpoints/NAME unless --out is given."""
-    simulate: dict[str, SimulateConfig] = {}
+    simulate: dict[Name, SimulateConfig] = Field(default_factory=dict)
     """Corpora to simulate if they are not there yet, by name."""
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
@@ -95,6 +107,11 @@ class Experiment(Settings):
 class PretrainRecipe(Experiment):
     """One encoder, one objective, one seed."""
 
+    hints: ClassVar[Mapping[str, str]] = {
+        key: "this recipe is one for `ssl-tt compare`; a recipe for `ssl-tt pretrain` has one objective and one seed"
+        for key in ("objectives", "seeds", "probe")
+    }
+
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the weights, the order of windows and every draw."""
     objective: ObjectiveConfig
@@ -103,8 +120,13 @@ class PretrainRecipe(Experiment):
 class CompareRecipe(Experiment):
     """The same encoder, data, steps and seeds under several objectives, probed side by side."""
 
+    hints: ClassVar[Mapping[str, str]] = {
+        key: "this recipe is one for `ssl-tt pretrain`; a recipe for `ssl-tt compare` has `objectives` and `seeds`"
+        for key in ("objective", "seed")
+    }
+
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2)
     """Every objective is trained once for each seed."""
-    objectives: Annotated[dict[str, ObjectiveConfig], Field(min_length=1)]
+    objectives: Annotated[dict[Name, ObjectiveConfig], Field(min_length=1)]
     """Objectives to compare, by the name that the report shows."""
     probe: ProbeConfig = ProbeConfig()

@@ -1,0 +1,401 @@
+"""The command line: `ssl-tt VERB`, every verb a dataclass whose fields are its arguments.
+
+Verbs and their arguments are tyro's; the fields of a recipe, in the same help, go to `recipe.load`, which knows what
+the recipe file holds already. Every import is made where it is used, so that help answers at once.
+"""
+
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field, fields, make_dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import tyro
+
+from ssl_tt.errors import InputError, RunError, StoppedEarly
+
+if TYPE_CHECKING:
+    from ssl_tt.training.config import Experiment
+
+Positional = tyro.conf.Positional
+
+
+@dataclass
+class Verb:
+    """What every verb is: arguments as fields, and `run`."""
+
+    settings: ClassVar[str | None] = None
+    """Where the model of the recipe is whose fields are options of the verb."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        """Do it; `overrides` are the options that are fields of the recipe."""
+        raise NotImplementedError
+
+
+@dataclass
+class Demo(Verb):
+    """The main job end to end on simulated conversations: simulate, pretrain both ways, probe, compare, report.
+
+    Example: ssl-tt demo
+    """
+
+    settings = "ssl_tt.training.config:CompareRecipe"
+
+    out: Path = Path("checkpoints/demo")
+    """Folder for the runs, report.html and report.json."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        installed = Path(__file__).parent / "recipes" / "demo.toml"
+        in_clone = Path(__file__).parent.parent / "recipes" / "demo.toml"
+        Compare(installed if installed.exists() else in_clone, self.out).run(overrides)
+
+
+@dataclass
+class Simulate(Verb):
+    """Simulate two-channel conversations: audio, manifest.jsonl, and what is known of them. Same settings, same bytes.
+
+    Example: ssl-tt simulate --out corpus --hours 0.5 --cue-strength 0.8 --seed 3
+    """
+
+    settings = "ssl_tt.data.simulate.config:SimulateConfig"
+
+    out: Path
+    """Folder for the corpus."""
+    recipe: Path | None = None
+    """TOML file of these fields, or a recipe with [simulate.NAME]: then every corpus NAME goes to OUT/NAME."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt import recipe
+        from ssl_tt.data.simulate.config import SimulateConfig
+        from ssl_tt.data.simulate.simulate import simulate
+
+        if self.recipe is not None and "simulate" in recipe.read_table(self.recipe):
+            for name, config in _experiment(self.recipe, overrides).simulate.items():
+                print(simulate(config, self.out / name))
+        else:
+            print(simulate(recipe.load(self.recipe, SimulateConfig, overrides), self.out))
+
+
+@dataclass
+class Prepare(Verb):
+    """Make the manifest of a corpus on disk; bad items are left out and listed, and the exit code is then 2.
+
+    Example: ssl-tt prepare primock57 ~/primock57 --out corpora/primock57
+    """
+
+    corpus: Positional[Literal["folder", "primock57", "rttm"]]
+    """Which adapter reads it."""
+    root: Positional[Path]
+    """Folder of the corpus."""
+    out: Path
+    """Folder for manifest.jsonl, and for audio where it must be joined."""
+    detector: Literal["energy", "silero", "none"] = "energy"
+    """What finds speech in conversations without segments; silero needs the extra ssl-tt[silero]."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt.data.prepare import prepare
+
+        prepared = prepare(self.corpus, self.root, self.out, None if self.detector == "none" else self.detector)
+        print(f"{prepared.manifest}: {prepared.n_conversations} conversations")
+        _list(prepared.problems, prepared.warnings, f"{prepared.manifest}: without the bad items")
+
+
+@dataclass
+class Check(Verb):
+    """Check every conversation of a manifest against its audio and list all that is wrong; exit code 2 if any is.
+
+    Example: ssl-tt check corpora/primock57/manifest.jsonl --clean corpora/primock57/clean.jsonl
+    """
+
+    manifest: Positional[Path]
+    """Manifest to check."""
+    clean: Path | None = None
+    """Write the good conversations to this manifest."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt.data.manifest import check_manifest
+
+        checked = check_manifest(self.manifest, self.clean)
+        print(f"{self.manifest}: {len(checked.good)} good conversations, {len(checked.warnings)} warnings")
+        advice = f"{self.clean} holds the good ones" if self.clean else "mend them, or write the good ones with --clean"
+        _list(checked.problems, checked.warnings, f"{self.manifest}: {advice}")
+
+
+@dataclass
+class Field(Verb):
+    """Show the receptive field of a recipe's encoder: what a frame sees, from samples to frames, and what it misses.
+
+    Example: ssl-tt field recipes/demo.toml --out field.png --encoder.stacks.0.dilations 1 2 4 8
+    """
+
+    settings = "ssl_tt.training.config:CompareRecipe"
+
+    recipe: Positional[Path]
+    """TOML recipe for pretrain or compare."""
+    out: Path | None = None
+    """Draw it to this file, .png or .svg."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt.encoder.receptive_field import receptive_field
+
+        experiment = _experiment(self.recipe, overrides)
+        found = receptive_field(experiment.encoder)
+        print(found.table())
+        for warning in found.warnings(experiment.data.window_seconds):
+            print(f"warning: {warning}", file=sys.stderr)
+        if self.out is not None:
+            from ssl_tt.report.figures import draw_field
+
+            print(draw_field(experiment.encoder, self.out))
+
+
+@dataclass
+class Pretrain(Verb):
+    """Pretrain one encoder with one objective; started again, it goes on from its newest checkpoint.
+
+    SIGTERM, SIGUSR1 or Ctrl-C: a checkpoint is written and the exit code is 3.
+
+    Example: ssl-tt pretrain recipes/cpc.toml --training.steps 2000 --objective.kind vqvae --objective.codes 256
+    """
+
+    settings = "ssl_tt.training.config:PretrainRecipe"
+
+    recipe: Positional[Path]
+    """TOML recipe of one experiment."""
+    out: Path | None = None
+    """Run directory; checkpoints/NAME, with the recipe's name, if not given."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt import recipe
+        from ssl_tt.training.config import PretrainRecipe
+
+        settings = recipe.load(self.recipe, PretrainRecipe, overrides)
+        from ssl_tt.training.pretrain import pretrain  # seconds of importing, after the recipe is known to be right
+
+        print(pretrain(settings, self.out or Path("checkpoints") / settings.name))
+
+
+@dataclass
+class Compare(Verb):
+    """Pretrain every objective with every seed, probe them beside the baselines, and write the report.
+
+    Started again, it goes on where it stopped.
+
+    Example: ssl-tt compare recipes/real.toml --seeds 0 1 2
+    """
+
+    settings = "ssl_tt.training.config:CompareRecipe"
+
+    recipe: Positional[Path]
+    """TOML recipe of a comparison."""
+    out: Path | None = None
+    """Folder for the runs, report.html and report.json; checkpoints/NAME if not given."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt import recipe
+        from ssl_tt.training.config import CompareRecipe
+
+        settings = recipe.load(self.recipe, CompareRecipe, overrides)
+        from ssl_tt.report.html import write_report
+        from ssl_tt.report.tables import terminal
+        from ssl_tt.training.compare import compare
+
+        out = self.out or Path("checkpoints") / settings.name
+        comparison = compare(settings, out)
+        print(terminal(comparison))
+        print(f"\n{write_report(comparison, out)}")
+
+
+@dataclass
+class Events(Verb):
+    """Find the turn-taking events of a manifest; no audio is needed.
+
+    Example: ssl-tt events corpora/primock57/manifest.jsonl --out events.csv
+    """
+
+    manifest: Positional[Path]
+    """Manifest with speech segments of two speakers."""
+    out: Path
+    """File to write: .jsonl, .csv, or .txt with labels for Audacity (of one conversation)."""
+    preset: str = "inoue2024"
+    """Definition of the events."""
+    conversation: str | None = None
+    """Id of the only conversation to look at."""
+    frame_rate_hz: float = 50.0
+    """Frames a second of the voice activity that the definition is applied to, Hz."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt.turns.event_files import write_events
+
+        n = write_events(self.manifest, self.out, self.preset, self.frame_rate_hz, self.conversation)
+        print(f"{self.out}: {n} events")
+
+
+@dataclass
+class Encode(Verb):
+    """Encode a recording with a pretrained encoder: features [speakers, frames, channels], float32.
+
+    Example: ssl-tt encode checkpoints/cpc call.wav --out call.npy
+    """
+
+    checkpoint: Positional[Path]
+    """Run directory (its best checkpoint) or one checkpoint."""
+    audio: Positional[Path]
+    """Audio file, one channel a speaker; resampled to the encoder's rate as it is read."""
+    out: Path
+    """File to write, .npy."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        if self.out.suffix != ".npy":
+            raise InputError(f"{self.out}: features are written as .npy; change the suffix")
+        import numpy as np
+
+        from ssl_tt.data.atomic import atomically
+        from ssl_tt.data.audio import read
+        from ssl_tt.training.checkpoint import load_encoder
+
+        encoder = load_encoder(self.checkpoint)
+        samples = read(self.audio, sample_rate_hz=encoder.sample_rate_hz)
+        features = encoder.encode(samples, encoder.sample_rate_hz).numpy()
+        with atomically(self.out) as file:
+            np.save(file, features)
+        print(f"{self.out}: {' x '.join(map(str, features.shape))} at {encoder.frame_rate_hz:g} frames a second")
+
+
+VERBS: dict[str, type[Verb]] = {
+    verb.__name__.lower(): verb for verb in (Demo, Simulate, Prepare, Check, Field, Pretrain, Compare, Events, Encode)
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb and return the exit code: 0 done, 1 failed, 2 bad usage or input, 3 stopped with a checkpoint."""
+    try:
+        verb, overrides = _parse(list(sys.argv[1:] if argv is None else argv))
+        if verb is not None:
+            verb.run(overrides)
+        return 0
+    except (InputError, RunError, StoppedEarly) as error:
+        return _failed(error, str(error), error.exit_code)
+    except OSError as error:
+        return _failed(error, f"{error.filename or 'input or output'}: {error.strerror or error}", RunError.exit_code)
+    except KeyboardInterrupt as error:
+        return _failed(error, "interrupted; checkpoints that were written are whole", 130)
+
+
+def _failed(error: BaseException, message: str, exit_code: int) -> int:
+    if os.environ.get("SSL_TT_DEBUG") == "1":
+        raise error
+    print(" ".join(message.split()), file=sys.stderr)
+    return exit_code
+
+
+def _list(problems: Sequence[str], warnings: Sequence[str], advice: str) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        raise InputError(f"{advice}; {len(problems)} bad items")
+
+
+def _experiment(path: Path, overrides: Sequence[str]) -> "Experiment":
+    from ssl_tt import recipe
+    from ssl_tt.training.config import CompareRecipe, PretrainRecipe
+
+    model = CompareRecipe if "objectives" in recipe.read_table(path) else PretrainRecipe
+    return recipe.load(path, model, overrides)
+
+
+# --- Arguments -------------------------------------------------------------------------------------------------------
+
+
+def _parse(argv: list[str]) -> tuple[Verb | None, list[str]]:
+    """The verb with its arguments, and the options that are fields of its recipe; None after help."""
+    if not argv or argv[0] in ("-h", "--help"):
+        _tyro(tyro.extras.subcommand_cli_from_dict, VERBS, prog="ssl-tt", args=["--help"], description=_ABOUT)
+        return None, []
+    if argv[0] == "--version":
+        from ssl_tt import __version__
+
+        print(__version__)
+        return None, []
+    if argv[0] not in VERBS:
+        near = get_close_matches(argv[0], VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(VERBS)}"
+        raise InputError(f"ssl-tt: unknown verb {argv[0]!r}; {hint}")
+    verb = VERBS[argv[0]]
+    own, overrides = _split(verb, argv[1:])
+    if "-h" in own or "--help" in own:
+        _tyro(tyro.cli, _with_recipe_fields(verb), prog=f"ssl-tt {argv[0]}", args=["--help"])
+        return None, []
+    return _tyro(tyro.cli, verb, prog=f"ssl-tt {argv[0]}", args=own), overrides
+
+
+_ABOUT = "Self-supervised speech encoders for turn-taking. `ssl-tt VERB --help` tells all of a verb."
+
+
+def _tyro(parse: Any, *arguments: Any, **options: Any) -> Any:
+    """Let tyro parse or print help; a mistake, which it explains in a box, becomes one line."""
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            return parse(*arguments, **options)
+    except SystemExit as leave:
+        if not leave.code:
+            return None
+        words = re.sub(r"[╭╮╰╯│─]+", " ", box.getvalue())
+        raise InputError(f"{options['prog']}: {' '.join(words.split())}") from None
+
+
+def _split(verb: type[Verb], tokens: list[str]) -> tuple[list[str], list[str]]:
+    """Arguments of the verb itself, and options with their values that are fields of its recipe."""
+    names = {"--help", *(f"--{each.name.replace('_', '-')}" for each in fields(verb))}
+    own: list[str] = []
+    overrides: list[str] = []
+    current = own
+    for token in tokens:
+        if token.startswith("--"):
+            known = token.partition("=")[0].replace("_", "-") in names
+            current = own if known or verb.settings is None else overrides
+        current.append(token)
+    return own, overrides
+
+
+def _with_recipe_fields(verb: type[Verb]) -> Any:
+    """The verb with the fields of its recipe as further options, for help: one group a table."""
+    if verb.settings is None:
+        return verb
+    from ssl_tt import recipe
+
+    module, _, name = verb.settings.partition(":")
+    tables: dict[str, list[Any]] = {}
+    for number, each in enumerate(recipe.fields(getattr(import_module(module), name))):
+        option = f"{each.table}.{each.name}" if each.table else each.name
+        default = "required" if each.default is None else f"default: {each.default}"
+        shown = tyro.constructors.PrimitiveConstructorSpec[str](
+            nargs=1,
+            metavar=each.metavar,
+            instance_from_str=lambda words: words[0],
+            is_instance=lambda value: True,
+            str_from_instance=lambda value: [value],
+        )
+        range_ = "" if each.metavar.startswith("{") else f"{each.expected[:1].upper()}{each.expected[1:]} "
+        text = f"{' '.join(each.description.split())} {range_}({default})."
+        about = tyro.conf.arg(name=option, help=text, help_behavior_hint="")
+        tables.setdefault(each.table, []).append((f"field{number}", Annotated[str, shown, about], field(default="")))
+    groups = []
+    for number, (table, members) in enumerate(tables.items()):
+        group = make_dataclass(f"Table{number}", members)
+        about = tyro.conf.arg(name="", help=f"Fields of the recipe: {table or 'top'}")
+        groups.append((f"table{number}", Annotated[group, about], field(default_factory=group)))
+    return make_dataclass(verb.__name__, groups, bases=(verb,), namespace={"__doc__": verb.__doc__})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""espeak-ng as a function from text to samples.
+
+The library keeps one voice and one state for the whole process, and a phrase's samples depend on the calls before it:
+use a fresh process for each conversation, or the bytes depend on the order of the work.
+"""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ssl_tt.errors import InputError
+
+# Of speak_lib.h.
+_SYNCHRONOUS_RETRIEVAL = 2
+_DONT_EXIT_ON_ERROR = 0x8000
+_UTF8 = 1
+_RATE, _PITCH, _RANGE = 1, 3, 4
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+@dataclass(frozen=True)
+class EspeakVoice:
+    """A voice of espeak-ng."""
+
+    name: str
+    """Language and variant, such as "en-us+f2"."""
+    pitch: int
+    """0 to 99; 50 is the variant's own."""
+    pitch_range: int
+    """0 to 99; 50 is the variant's own, 0 monotone."""
+
+
+class _Library:
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError as error:
+            raise InputError(
+                "re-spoken voices need espeak-ng: install the extra, `pip install ssl-tt[respeak]`"
+            ) from error
+        self.lib = ctypes.CDLL(espeakng_loader.get_library_path())
+        self.sample_rate_hz: int = self.lib.espeak_Initialize(
+            _SYNCHRONOUS_RETRIEVAL, 0, espeakng_loader.get_data_path().encode(), _DONT_EXIT_ON_ERROR
+        )
+        if self.sample_rate_hz <= 0:
+            raise InputError(
+                f"espeak-ng does not start with its data in {espeakng_loader.get_data_path()}: reinstall it"
+            )
+        self.blocks: list[np.ndarray] = []
+        self.callback = _CALLBACK(self._collect)  # kept, or it is freed while the library still calls it
+        self.lib.espeak_SetSynthCallback(self.callback)
+
+    def _collect(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: int | None) -> int:
+        if samples and count > 0:
+            self.blocks.append(np.ctypeslib.as_array(samples, shape=(count,)).copy())
+        return 0
+
+
+_library = cache(_Library)
+
+
+def say(text: str, voice: EspeakVoice, words_per_minute: int) -> tuple[np.ndarray, int]:
+    """Speak a text: samples, float32 [N] in [-1, 1], and their rate in Hz.
+
+    InputError if espeak-ng is not installed or does not know the voice.
+    """
+    library = _library()
+    if library.lib.espeak_SetVoiceByName(voice.name.encode()) != 0:
+        raise InputError(f"espeak-ng knows no voice {voice.name!r}; `espeak-ng --voices=variant` lists them")
+    for parameter, value in (_RATE, words_per_minute), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range):
+        library.lib.espeak_SetParameter(parameter, value, 0)
+    library.blocks.clear()
+    encoded = text.encode()
+    library.lib.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, _UTF8, None, None)
+    library.lib.espeak_Synchronize()
+    samples = np.concatenate([np.zeros(0, np.int16), *library.blocks])
+    return samples.astype(np.float32) / 32768, library.sample_rate_hz

@@ -1,0 +1,181 @@
+"""Windows of conversations, drawn by a stateless permutation: any item of any epoch is a function of its number."""
+
+import logging
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ssl_tt.data.audio import audio_path, read_window
+from ssl_tt.data.conversation import Conversation, activity_frames
+from ssl_tt.errors import InputError
+from ssl_tt.timebase import frames, resampled_length, samples, seconds
+
+_log = logging.getLogger(__name__)
+
+_WORD = (1 << 64) - 1
+
+
+class Batch(NamedTuple):
+    """Windows of audio with who speaks when."""
+
+    samples: Tensor
+    """[B, S, N] float32."""
+    activity: Tensor | None
+    """[B, T, S] bool; None where the conversations have no segments."""
+    conversation: Tensor
+    """[B] int64, the place of each window's conversation in the list given to `Windows`."""
+    item: Tensor
+    """[B] int64, the global number of each window."""
+
+
+class Window(NamedTuple):
+    """One row of a `Batch`: samples [S, N], activity [T, S], conversation and item as numbers."""
+
+    samples: Tensor
+    activity: Tensor | None
+    conversation: int
+    item: int
+
+
+class Windows(Dataset[Window]):
+    """Every conversation cut into windows, in another order and with other cuts in every epoch.
+
+    `windows[g]` is window `g % len` of epoch `g // len`. Which conversation, where in it and which channel first are
+    functions of the seed and g alone, so any number of processes draws the same windows and resuming needs only g. An
+    epoch takes one window from each of the n equal stretches of a conversation that is n windows long, at a sample of
+    `sample_rate_hz` drawn anew, and never across an end.
+
+    Conversations shorter than a window are left out, and said so in the log. InputError if all are too short, if their
+    numbers of channels differ or if one is annotation only; reading an item raises InputError naming the file.
+    """
+
+    def __init__(
+        self,
+        conversations: Sequence[Conversation],
+        window_samples: int,
+        sample_rate_hz: int,
+        frame_rate_hz: float,
+        seed: int,
+        swap_channels: bool = False,
+    ) -> None:
+        self.conversations = list(conversations)
+        self.window_samples = window_samples
+        self.sample_rate_hz = sample_rate_hz
+        self.frame_rate_hz = frame_rate_hz
+        self.seed = seed
+        self.swap_channels = swap_channels
+        self.window_frames = frames(seconds(window_samples, sample_rate_hz), frame_rate_hz)
+        self.labelled = all(conversation.segments is not None for conversation in self.conversations)
+        self._lengths = [_length(conversation, sample_rate_hz) for conversation in self.conversations]
+        self._counts = [length // window_samples for length in self._lengths]
+        # Segments as arrays, made once: [conversations][S] of [segments, 2].
+        self._bounds = [
+            [np.array(channel, dtype=np.float64) for channel in conversation.segments or ()]
+            for conversation in self.conversations
+        ]
+        self._ends = list(accumulate(self._counts))  # windows up to and with each conversation
+        self._refuse()
+
+    def _refuse(self) -> None:
+        channels = {conversation.channels for conversation in self.conversations}
+        if len(channels) > 1:
+            raise InputError(
+                f"conversations with {' and '.join(map(str, sorted(channels)))} channels, expected one number for all "
+                "that are trained on together: give them separate manifests"
+            )
+        window_seconds = seconds(self.window_samples, self.sample_rate_hz)
+        short = [c.id for c, count in zip(self.conversations, self._counts, strict=True) if count == 0]
+        if len(short) == len(self.conversations):
+            raise InputError(
+                f"none of the {len(short)} conversations is as long as a window of {window_seconds:g} s: give longer "
+                "recordings or lower data.window_seconds"
+            )
+        if short:
+            _log.warning(
+                "%d of %d conversations are shorter than a window of %g s and left out, %s first",
+                len(short),
+                len(self.conversations),
+                window_seconds,
+                short[0],
+            )
+
+    def __len__(self) -> int:
+        """Windows of an epoch."""
+        return self._ends[-1]
+
+    def __getitem__(self, item: int) -> Window:
+        """Window number `item`, counted over all epochs."""
+        epoch, index = divmod(item, len(self))
+        slot = permuted(index, len(self), self.seed, epoch)
+        number = bisect_right(self._ends, slot)
+        conversation, count = self.conversations[number], self._counts[number]
+        stretch = slot - (self._ends[number] - count)
+
+        draw = np.random.default_rng((self.seed, epoch, index))
+        # n stretches over the places where a window may start: the first sample to the last that leaves room for it.
+        places = self._lengths[number] - self.window_samples + 1
+        start = int((stretch + draw.random()) * places / count)
+        start_seconds = seconds(start, self.sample_rate_hz)
+        order = draw.permutation(conversation.channels) if self.swap_channels else slice(None)
+
+        audio = read_window(conversation, start_seconds, self.window_samples, self.sample_rate_hz)
+        activity = None
+        if self.labelled:
+            channels = [
+                activity_frames(bounds, self.window_frames, self.frame_rate_hz, start_seconds)
+                for bounds in self._bounds[number]
+            ]
+            activity = torch.from_numpy(np.stack(channels, axis=1)[:, order])
+        return Window(torch.from_numpy(audio[order]), activity, number, item)
+
+
+def _length(conversation: Conversation, sample_rate_hz: int) -> int:
+    """Samples of a conversation once it is at another rate."""
+    audio_path(conversation)  # refuses annotation only
+    assert conversation.sample_rate_hz is not None
+    n_samples = samples(conversation.duration_seconds, conversation.sample_rate_hz)
+    return resampled_length(n_samples, conversation.sample_rate_hz, sample_rate_hz)
+
+
+def collate(windows: Sequence[Window]) -> Batch:
+    """Windows of one `Windows` as a batch."""
+    activity = [window.activity for window in windows if window.activity is not None]
+    return Batch(
+        samples=torch.stack([window.samples for window in windows]),
+        activity=torch.stack(activity) if activity else None,
+        conversation=torch.tensor([window.conversation for window in windows]),
+        item=torch.tensor([window.item for window in windows]),
+    )
+
+
+def permuted(index: int, length: int, seed: int, epoch: int) -> int:
+    """Where a pseudo-random permutation of range(length), chosen by seed and epoch, puts an index; no table is kept.
+
+    A balanced Feistel network permutes the smallest power of four that holds the range; what falls outside walks on
+    along its cycle until it is back inside, which takes four turns at most on average. (Black and Rogaway 2002,
+    "Ciphers with arbitrary finite domains", section 4.)
+    """
+    half = max(1, ((length - 1).bit_length() + 1) // 2)
+    mask = (1 << half) - 1
+    key = _mixed(_mixed(seed) ^ epoch)
+    while True:
+        left, right = index >> half, index & mask
+        for turn in range(6):
+            left, right = right, left ^ (_mixed(key ^ (right << 3 | turn)) & mask)
+        index = left << half | right
+        if index < length:
+            return index
+
+
+def _mixed(word: int) -> int:
+    """A word of 64 bits, all of which depend on all of the given ones (the finaliser of SplitMix64)."""
+    word = (word + 0x9E3779B97F4A7C15) & _WORD
+    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _WORD
+    return word ^ (word >> 31)

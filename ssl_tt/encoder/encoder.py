@@ -1,0 +1,167 @@
+"""The one encoder that every objective trains: causal front end, stacks side by side, one representation."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ssl_tt import timebase
+from ssl_tt.encoder.config import EncoderConfig
+from ssl_tt.encoder.frontend import LogMel
+from ssl_tt.encoder.stack import Stack, StackState
+from ssl_tt.errors import InputError
+
+# `encode` works through long audio in pieces of this length, so that its memory does not grow with the recording.
+CHUNK_SECONDS = 60.0
+
+
+class EncoderState(NamedTuple):
+    """Past that the encoder still needs: samples of the front end, and for each stack the states of its layers."""
+
+    frontend: Tensor
+    stacks: tuple[StackState, ...]
+
+
+class Encoder(nn.Module):
+    """Causal multi-stack convolutional encoder: samples [B, N] -> [B, T, C] with T = N // hop_samples.
+
+    Frame t depends on no sample from (t + 1) * hop_samples on. Channels of audio are encoded each by itself: fold
+    [B, S, N] into [B * S, N]. `z, state = encoder(samples, state)` goes on where the last call ended; chunks may have
+    any length, and samples that do not fill a hop wait in the state.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.frontend = LogMel(config.frontend)
+        self.stacks = nn.ModuleList(Stack(stack, config) for stack in config.stacks)
+
+    def forward(self, samples: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
+        log_mel, frontend = self.features(samples, state.frontend if state else None)
+        z, stacks = self.encode_features(log_mel, state.stacks if state else None)
+        return z, EncoderState(frontend, stacks)
+
+    def features(self, samples: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Normalised log-mel of samples: [B, N] -> [B, T * stride, M], and the front end's state."""
+        return self.frontend(samples, state)
+
+    def encode_features(
+        self, log_mel: Tensor, state: tuple[StackState, ...] | None = None
+    ) -> tuple[Tensor, tuple[StackState, ...]]:
+        """Representation of a log-mel that is there already: [B, T * stride, M] -> [B, T, C]."""
+        outputs, states = self._layers(log_mel, state)
+        return outputs["encoder"], states
+
+    def layers(self, samples: Tensor) -> dict[str, Tensor]:
+        """Output of every layer by name (`stack1.prelayer`, `stack1.block1`, ..., `encoder`): [B, N] -> [B, T, C]."""
+        log_mel, _ = self.features(samples)
+        return self._layers(log_mel)[0]
+
+    def _layers(
+        self, log_mel: Tensor, state: tuple[StackState, ...] | None = None
+    ) -> tuple[dict[str, Tensor], tuple[StackState, ...]]:
+        x = rearrange(log_mel, "b t m -> b m t")
+        layers: dict[str, Tensor] = {}
+        ends: list[Tensor] = []
+        states: list[StackState] = []
+        for i, stack in enumerate(cast(Iterable[Stack], self.stacks)):
+            outputs, past = stack.layers(x, state[i] if state else None)
+            layers |= {f"stack{i + 1}.{name}": h for name, h in outputs.items()}
+            ends.append(outputs["output"])
+            states.append(past)
+        layers["encoder"] = torch.cat(ends, dim=1) if self.config.combine == "concat" else sum(ends[1:], start=ends[0])
+        return {name: rearrange(h, "b c t -> b t c") for name, h in layers.items()}, tuple(states)
+
+    def encode(self, audio: Tensor | np.ndarray, sample_rate_hz: int) -> Tensor:
+        """Frozen features of a recording: [S, N] in [-1, 1] -> [S, N // hop_samples, C], float32, without gradient.
+
+        Trailing samples that do not fill a hop are dropped. Long audio is worked through in bounded pieces.
+        Raises InputError for another sample rate, shape or dtype, and for NaN.
+        """
+        self.check_sample_rate(sample_rate_hz)
+        audio = self.check_audio(audio)
+        state, pieces = None, []
+        for chunk in audio.split(timebase.samples(CHUNK_SECONDS, self.sample_rate_hz), dim=-1):
+            z, state = self.advance(chunk, state)
+            pieces.append(z)
+        return torch.cat(pieces, dim=1)
+
+    @torch.no_grad()
+    def advance(self, samples: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
+        """`forward` as a user runs it: no gradient, no dropout, no autocast, on the encoder's own device."""
+        mean = self.frontend.mean
+        with _evaluating(self), torch.autocast(mean.device.type, enabled=False):
+            return self(samples.to(mean.device, mean.dtype), state)
+
+    def check_sample_rate(self, sample_rate_hz: int) -> None:
+        """Raise InputError unless the rate is the encoder's: reading resamples, encoding refuses."""
+        if sample_rate_hz != self.sample_rate_hz:
+            raise InputError(
+                f"audio at {sample_rate_hz} Hz, expected {self.sample_rate_hz} Hz as the encoder was trained; "
+                "resample it as it is read"
+            )
+
+    def check_audio(self, audio: Tensor | np.ndarray) -> Tensor:
+        """Audio as a tensor [S, N]; raises InputError unless it has that shape, floating point and finite samples."""
+        # Reversed views, as of swapped channels, are no tensors until they are copied.
+        samples = torch.as_tensor(np.ascontiguousarray(audio) if isinstance(audio, np.ndarray) else audio)
+        if samples.ndim != 2 or samples.shape[0] == 0:
+            raise InputError(
+                f"audio of shape {list(samples.shape)}, expected [S, N]: a row of samples for each speaker"
+            )
+        if not samples.is_floating_point():
+            raise InputError(f"audio of type {samples.dtype}, expected floating point in [-1, 1]; divide by full scale")
+        if not samples.isfinite().all():
+            speaker, sample = (~samples.isfinite()).nonzero()[0].tolist()
+            raise InputError(
+                f"audio has {samples[speaker, sample].item()} at sample {sample} of channel {speaker}, expected finite "
+                "numbers; repair or leave out the recording"
+            )
+        return samples
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.config.frontend.sample_rate_hz
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples for each frame out."""
+        return self.config.frontend.hop_samples * self.config.stride
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames out a second."""
+        return self.sample_rate_hz / self.hop_samples
+
+    @property
+    def output_channels(self) -> int:
+        """Channels C of the representation, after the stacks are combined."""
+        joined = len(self.stacks) if self.config.combine == "concat" else 1
+        return self.config.output_channels * joined
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def macs_per_second(self) -> float:
+        """Multiply-accumulates for a second of one channel: convolutions and mel filters, not the FFT (about 1e6)."""
+        mel = self.frontend.filterbank.numel() * self.sample_rate_hz / self.config.frontend.hop_samples
+        convolutions = sum(m.weight.numel() for m in self.stacks.modules() if isinstance(m, nn.Conv1d))
+        return mel + convolutions * self.frame_rate_hz
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; the mode of every submodule is put back."""
+    training = [m for m in module.modules() if m.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m in training:
+            m.training = True

@@ -1,0 +1,281 @@
+"""What one frame of the encoder sees, computed from kernels, dilations and strides and checked against the gradient.
+
+A layer is told by its lags. Output frame t of a causal layer ends with input frame (t + 1) * stride - 1; lag r means r
+frames before that. The taps of a kernel have the lags 0, d, 2d, ..., (k - 1) * d. One stride of the layer
+below is `stride` of its input frames, so a lag r above and a lag l below meet at r * stride + l: layers in a row add
+their lags (`compose`), layers side by side on one input pool them (`union`).
+
+So the span of a row is 1 + sum((k - 1) * d * product of the earlier strides): a kernel of 3 with dilation 2 spans 5
+frames, 1 + 2 * 2. (The post that this package follows says 6, as 3 * 2; that counts one step too many.) The span alone
+hides that dilation leaves holes: of those 5 frames, 3 are reached.
+
+Every layer here is one-dimensional. A two-dimensional one has a reach along each axis, and each composes by itself.
+
+This module does without torch, but for the measurement.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ssl_tt import timebase
+from ssl_tt.encoder.config import EncoderConfig, StackConfig
+from ssl_tt.errors import InputError
+
+if TYPE_CHECKING:
+    from ssl_tt.encoder.encoder import Encoder
+
+
+class Reach(NamedTuple):
+    """Input frames that an output frame sees: sorted lags (negative ones lie ahead), and input frames a frame out."""
+
+    lags: np.ndarray
+    stride: int
+
+    @property
+    def span(self) -> int:
+        """Frames from the first reached to the last, holes included."""
+        return int(self.lags[-1] - self.lags[0]) + 1
+
+
+def layer(kernel: int, dilation: int = 1, stride: int = 1, lookahead: int = 0) -> Reach:
+    """Reach of one convolution; `lookahead` frames beyond the stride's end, 0 if it is causal."""
+    return Reach(np.arange(kernel) * dilation - lookahead, stride)
+
+
+SKIP = layer(1)
+"""A skip connection. It passes on the newest frame, which every kernel reaches too, so a skip never fills a hole."""
+
+
+def compose(first: Reach, *later: Reach) -> Reach:
+    """Reach of layers in a row, from the input on."""
+    for then in later:
+        few, many = sorted((first.lags, then.lags * first.stride), key=len)
+        start = few[0] + many[0]
+        reached = np.zeros(few[-1] + many[-1] - start + 1, dtype=bool)
+        for lag in few:
+            reached[many + (lag - start)] = True
+        first = Reach(np.flatnonzero(reached) + start, first.stride * then.stride)
+    return first
+
+
+def union(*parallel: Reach) -> Reach:
+    """Reach of layers side by side whose outputs are added or concatenated; their strides must be equal."""
+    strides = {reach.stride for reach in parallel}
+    if len(strides) != 1:
+        raise ValueError(f"layers side by side have strides {sorted(strides)}, expected one stride")
+    return Reach(np.unique(np.concatenate([reach.lags for reach in parallel])), strides.pop())
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What one output frame of an encoder sees, in front-end frames, samples and milliseconds.
+
+    Offsets count back from the newest one: frame 0 is the front-end frame that ends with the output frame, sample 0 the
+    last sample of its hop. Nothing positive means no look-ahead.
+    """
+
+    config: EncoderConfig
+
+    @property
+    def span_frames(self) -> int:
+        """Front-end frames from the first reached to the last: 1 + sum((k - 1) * d * earlier strides), widest stack."""
+        return max(self.stack_span_frames)
+
+    @property
+    def stack_span_frames(self) -> tuple[int, ...]:
+        """Span of each stack by itself, front-end frames."""
+        config = self.config
+        return tuple(
+            config.prelayer_kernel + config.stride * (stack.kernel - 1) * sum(stack.dilations)
+            for stack in config.stacks
+        )
+
+    @cached_property
+    def stack_reached(self) -> tuple[tuple[int, ...], ...]:
+        """Offsets of the front-end frames that each stack reaches by itself, ascending."""
+        return tuple(_offsets(_stack_reach(self.config, stack)) for stack in self.config.stacks)
+
+    @cached_property
+    def reached(self) -> tuple[int, ...]:
+        """Offsets of the front-end frames that some stack reaches, ascending: ..., -2, -1, 0."""
+        return _offsets(self._reach)
+
+    @property
+    def holes(self) -> tuple[int, ...]:
+        """Offsets inside the span that no stack reaches, ascending."""
+        return tuple(sorted(set(range(self.reached[0], self.reached[-1] + 1)) - set(self.reached)))
+
+    @property
+    def coverage(self) -> float:
+        """Share of the span's frames that are reached: 1 without holes."""
+        return len(self.reached) / self.span_frames
+
+    @property
+    def span_samples(self) -> int:
+        """Samples from the first reached to the last."""
+        frontend = self.config.frontend
+        return (self.span_frames - 1) * frontend.hop_samples + _window_reach(self.config).span
+
+    @cached_property
+    def reached_samples(self) -> np.ndarray:
+        """Offsets of the reached samples, ascending; windows overlap, so a hole of one frame may be seen in part."""
+        return -compose(_window_reach(self.config), self._reach).lags[::-1]
+
+    @property
+    def lookahead_samples(self) -> int:
+        """Samples that a frame sees beyond its own hop."""
+        return max(self.reached[-1], 0) * self.config.frontend.hop_samples
+
+    @property
+    def hop_samples(self) -> int:
+        return self.config.frontend.hop_samples * self.config.stride
+
+    @property
+    def span_seconds(self) -> float:
+        return timebase.seconds(self.span_samples, self.config.frontend.sample_rate_hz)
+
+    @property
+    def span_ms(self) -> float:
+        return 1000 * self.span_seconds
+
+    @property
+    def lookahead_ms(self) -> float:
+        return 1000 * timebase.seconds(self.lookahead_samples, self.config.frontend.sample_rate_hz)
+
+    @property
+    def hop_ms(self) -> float:
+        return 1000 * timebase.seconds(self.hop_samples, self.config.frontend.sample_rate_hz)
+
+    @property
+    def frontend_hop_ms(self) -> float:
+        """Milliseconds from one front-end frame to the next."""
+        return self.hop_ms / self.config.stride
+
+    @cached_property
+    def _reach(self) -> Reach:
+        return union(*(_stack_reach(self.config, stack) for stack in self.config.stacks))
+
+    def table(self) -> str:
+        """Lines for the terminal: each stack, all together, the hop and the look-ahead."""
+        frontend = self.config.frontend
+        tail = _window_reach(self.config).span - frontend.hop_samples
+
+        def row(name: str, stack: StackConfig | None, span: int, reached: Sequence[int]) -> tuple[str, ...]:
+            span_samples = span * frontend.hop_samples + tail
+            milliseconds = 1000 * timebase.seconds(span_samples, frontend.sample_rate_hz)
+            kernel, dilations = (str(stack.kernel), _listed(stack.dilations)) if stack else ("", "")
+            counts = (span, len(reached), span - len(reached), span_samples)
+            return name, kernel, dilations, *map(str, counts), f"{milliseconds:.1f}"
+
+        rows: list[tuple[str, ...]] = [("stack", "kernel", "dilations", "span", "reached", "holes", "samples", "ms")]
+        for i, stack in enumerate(self.config.stacks):
+            rows.append(row(str(i + 1), stack, self.stack_span_frames[i], self.stack_reached[i]))
+        rows.append(row("all", None, self.span_frames, self.reached))
+        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(
+            (
+                f"receptive field, in front-end frames of {self.frontend_hop_ms:g} ms",
+                *lines,
+                f"one frame out each {self.hop_ms:g} ms ({self.hop_samples} samples), "
+                f"look-ahead {self.lookahead_samples} samples",
+            )
+        )
+
+    def warnings(self, window_seconds: float) -> list[str]:
+        """What a user should know before training on such windows, a sentence each; empty if all is well."""
+        found = []
+        if self.holes:
+            found.append(
+                f"a frame reaches {len(self.reached)} of the {self.span_frames} frames it spans: dilation leaves "
+                f"{len(self.holes)} holes; let each dilation be at most the span so far"
+            )
+        whole_share = 1 - self.span_seconds / window_seconds
+        if 0 <= whole_share < 0.5:
+            found.append(
+                f"only {whole_share:.0%} of the frames of a {window_seconds:g} s window see a whole receptive field of "
+                f"{self.span_seconds:.2f} s, the others see padding too; longer windows help"
+            )
+        return found
+
+
+def receptive_field(encoder: Encoder | EncoderConfig) -> ReceptiveField:
+    """Receptive field of an encoder or of its settings, from samples through front end and strides to all stacks."""
+    return ReceptiveField(encoder if isinstance(encoder, EncoderConfig) else encoder.config)
+
+
+def check_window(field: ReceptiveField, window_seconds: float) -> None:
+    """Raise InputError if a training window is shorter than the receptive field."""
+    if window_seconds >= field.span_seconds:
+        return
+    widest = int(np.argmax(field.stack_span_frames))
+    stack = field.config.stacks[widest]
+    drop = "shorten its dilations" if len(field.config.stacks) == 1 else f"drop stack {widest + 1}"
+    raise InputError(
+        f"window {window_seconds:g} s is shorter than the receptive field {field.span_seconds:.2f} s: raise "
+        f"data.window_seconds or {drop} (kernel {stack.kernel}, dilations {_listed(stack.dilations)})"
+    )
+
+
+def measured_reach(encoder: Encoder, seed: int = 0) -> tuple[tuple[int, ...], np.ndarray]:
+    """Reached front-end frames and samples by gradient, as offsets like `reached` and `reached_samples`.
+
+    On a copy of the encoder with equal positive weights, positive features and no normalisation, so that no ReLU hides
+    a path and nothing cancels; what the gradient of an output frame touches is then exactly what the frame sees. One
+    frame out follows it, whose samples would show a look-ahead.
+    """
+    import torch
+
+    from ssl_tt.encoder.conv import CausalConv1d, ChannelNorm
+    from ssl_tt.encoder.frontend import POWER_FLOOR
+
+    twin = copy.deepcopy(encoder).double().eval()
+    twin.frontend.set_statistics(torch.full_like(twin.frontend.mean, 2 * np.log(POWER_FLOOR)), twin.frontend.std)
+    for module in list(twin.modules()):
+        if isinstance(module, CausalConv1d):
+            torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+            assert module.bias is not None
+            torch.nn.init.zeros_(module.bias)
+        for name, child in module.named_children():
+            if isinstance(child, ChannelNorm):
+                setattr(module, name, torch.nn.Identity())
+
+    n_frames = receptive_field(encoder).span_samples // encoder.hop_samples + 3
+    generator = torch.Generator().manual_seed(seed)  # leaves the global one alone
+    noise = torch.randn(1, n_frames * encoder.hop_samples, dtype=torch.float64, generator=generator)
+    samples = noise.requires_grad_()
+    log_mel, _ = twin.features(samples)
+    log_mel.retain_grad()
+    newest = n_frames - 2
+    twin.encode_features(log_mel)[0][:, newest].sum().backward()
+
+    assert log_mel.grad is not None
+    assert samples.grad is not None
+    frames = np.flatnonzero(log_mel.grad[0].abs().sum(dim=-1).numpy()) - ((newest + 1) * encoder.config.stride - 1)
+    heard = np.flatnonzero(samples.grad[0].numpy()) - ((newest + 1) * encoder.hop_samples - 1)
+    return tuple(frames.tolist()), heard
+
+
+def _stack_reach(config: EncoderConfig, stack: StackConfig) -> Reach:
+    blocks = (union(SKIP, layer(stack.kernel, dilation)) for dilation in stack.dilations)
+    return compose(layer(config.prelayer_kernel, stride=config.stride), *blocks)
+
+
+def _window_reach(config: EncoderConfig) -> Reach:
+    """The front end's window as a layer over samples; the first weight of a periodic Hann window is zero, unseen."""
+    return layer(config.frontend.window_samples - 1, stride=config.frontend.hop_samples)
+
+
+def _offsets(reach: Reach) -> tuple[int, ...]:
+    return tuple((-reach.lags[::-1]).tolist())
+
+
+def _listed(dilations: Sequence[int]) -> str:
+    return ", ".join(map(str, dilations))

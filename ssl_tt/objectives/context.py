@@ -1,0 +1,39 @@
+"""Context networks of CPC: what is known at frame t of all frames up to t; causal, with state."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ssl_tt.encoder.conv import CausalConv1d
+from ssl_tt.encoder.stack import OutputLayer, ResidualBlock
+from ssl_tt.objectives.config import CPCConfig
+
+
+class ConvContext(nn.Module):
+    """Causal residual blocks of kernel 3 and dilations 1, 3, 9, ...: [B, T, C_in] -> [B, T, C]."""
+
+    def __init__(self, in_channels: int, channels: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                CausalConv1d(in_channels, channels, kernel=1),
+                *(ResidualBlock(channels, kernel=3, dilation=3**i, branches=layers) for i in range(layers)),
+                OutputLayer(channels, channels, "channel"),
+            ]
+        )
+
+    def forward(self, z: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x, states = z.transpose(1, 2), []
+        for layer, past in zip(self.layers, state or (None,) * len(self.layers), strict=True):
+            x, past = layer(x, past)
+            states.append(past)
+        return x.transpose(1, 2), tuple(states)
+
+
+def build_context(config: CPCConfig, in_channels: int) -> nn.Module:
+    """Context network of a recipe: `c, state = context(z, state=None)`, [B, T, C_in] -> [B, T, context_channels]."""
+    channels, layers = config.context_channels, config.context_layers
+    recurrent: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU}
+    if config.context in recurrent:
+        return recurrent[config.context](in_channels, channels, num_layers=layers, batch_first=True)
+    return ConvContext(in_channels, channels, layers)

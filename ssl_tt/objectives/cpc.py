@@ -1,0 +1,124 @@
+"""Contrastive predictive coding: which of these frames comes h steps after this context?"""
+
+from typing import Any, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.distributed import get_rank, is_initialized
+from torch.distributed.nn.functional import all_gather
+from torch.nn import functional as F
+
+from ssl_tt.data.windows import Batch
+from ssl_tt.encoder.encoder import Encoder, EncoderState
+from ssl_tt.errors import InputError
+from ssl_tt.objectives.config import CPCConfig
+from ssl_tt.objectives.context import build_context
+from ssl_tt.objectives.loss import Loss
+from ssl_tt.objectives.negatives import Pool, candidate_sequences, draw_pool
+from ssl_tt.objectives.objective import Objective
+
+
+class CPCState(NamedTuple):
+    """Past of the encoder and of the context network."""
+
+    encoder: EncoderState
+    context: Any
+
+
+class CPC(Objective):
+    """Contrastive predictive coding (van den Oord et al. 2018, arXiv 1807.03748, section 2) over causal frames.
+
+    The context c_t of all frames up to t predicts frame t + h * step_frames by one linear map a step, h = 1 ... H. The
+    loss is InfoNCE: the cross-entropy, in nats, of telling that frame from negatives by the scores <W_h c_t, z> /
+    temperature; a mean over frames and then over steps. Negatives are shared by the frames and steps of a sequence.
+    """
+
+    def __init__(self, config: CPCConfig, encoder: Encoder) -> None:
+        super().__init__(encoder)
+        self.config = config
+        self.context = build_context(config, encoder.output_channels)
+        self.predictors = nn.ModuleList(
+            nn.Linear(config.context_channels, encoder.output_channels, bias=False) for _ in range(config.steps)
+        )
+
+    def forward(self, batch: Batch) -> Loss:
+        """Loss of a batch; InputError where the windows are too short for the steps or hold no such negatives."""
+        z, context = self._encode(rearrange(batch.samples, "b s n -> (b s) n"))
+        candidates, pool = self._draw(z, batch.conversation, speakers=batch.samples.shape[1])
+        losses, accuracies = self._scores(z, context, rearrange(candidates, "b t c -> (b t) c")[pool.frames], pool)
+        parts = {
+            "accuracy": accuracies.mean(),
+            "loss_first_step": losses[0].detach(),
+            "loss_last_step": losses[-1].detach(),
+        }
+        return Loss(losses.mean(), parts)
+
+    def representations(self, samples: Tensor, state: CPCState | None = None) -> tuple[dict[str, Tensor], CPCState]:
+        """`encoder` [B, T, C] and `context` [B, T, context_channels] of samples [B, N]."""
+        z, encoder_state = self.encoder(samples, state.encoder if state else None)
+        context, context_state = self.context(z, state.context if state else None)
+        return {"encoder": z, "context": context}, CPCState(encoder_state, context_state)
+
+    def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
+        """`input` log-mel [B, T * stride, M]; `loss_by_step` (nats) and `accuracy_by_step`, both [H].
+
+        Negatives are all other frames of the same sequence, whatever the recipe trains with, so nothing is drawn.
+        """
+        log_mel, _ = self.encoder.features(samples)
+        z, context = self._encode(samples)
+        frames = torch.arange(z.shape[1], device=z.device).expand(z.shape[:2])
+        losses, accuracies = self._scores(z, context, z, Pool(frames, left_out=frames))
+        return {"input": log_mel, "loss_by_step": losses, "accuracy_by_step": accuracies}
+
+    def _encode(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames [B, T, C] and contexts [B, T, context_channels] of whole windows [B, N]."""
+        z, _ = self.encoder(samples)
+        reach = self.config.steps * self.config.step_frames
+        if z.shape[1] <= reach:
+            raise InputError(
+                f"window of {z.shape[1]} frames, expected more than the {reach} that CPC predicts ahead: "
+                "raise data.window_seconds or lower objective.steps"
+            )
+        return z, self.context(z)[0]
+
+    def _draw(self, z: Tensor, conversation: Tensor, speakers: int) -> tuple[Tensor, Pool]:
+        """Sequences to draw from [B', T, C] and the pool drawn for each of z's."""
+        source, own = self.config.negatives, torch.arange(len(z), device=z.device)
+        if source == "all_ranks":
+            if is_initialized():
+                own = own + get_rank() * len(z)
+                z = torch.cat(all_gather(z.contiguous()))  # unlike Accelerate's gather, this one has a gradient
+            candidates = torch.ones(len(own), len(z), dtype=torch.bool, device=z.device)
+        else:
+            candidates = candidate_sequences(source, conversation, speakers)
+        return z, draw_pool(candidates, own, z.shape[1], self.config.negative_count)
+
+    def _scores(self, z: Tensor, context: Tensor, negatives: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of each step [H], from z [B, T, C], context, and pooled negatives [B, P, C]."""
+        context = context / self.config.temperature
+        losses, accuracies = [], []
+        for h, predictor in enumerate(self.predictors, start=1):
+            offset = h * self.config.step_frames
+            left_out = None if pool.left_out is None else pool.left_out[:, offset:]
+            loss, hits = info_nce(predictor(context[:, :-offset]), z[:, offset:], negatives, left_out)
+            losses.append(loss.mean())
+            accuracies.append(hits.float().mean())
+        return torch.stack(losses), torch.stack(accuracies)
+
+
+def info_nce(
+    predicted: Tensor, positive: Tensor, negatives: Tensor, left_out: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of each frame's positive among its negatives, nats, and whether it scored highest; both [B, T].
+
+    predicted, positive [B, T, C]; negatives [B, P, C], shared by the frames of a sequence; left_out [B, T] int64: the
+    one of them that is no negative of frame t. With equal scores the loss is log(negatives + 1).
+    """
+    score = torch.einsum("btc,btc->bt", predicted, positive).float()
+    others = (predicted @ negatives.transpose(1, 2)).float()
+    if left_out is not None:
+        others = others.scatter(2, left_out[:, :, None], -torch.inf)
+    # -log(e^s / (e^s + sum e^o)) = softplus(logsumexp(o) - s): no concatenation of the positive with the negatives.
+    loss = F.softplus(others.logsumexp(dim=2) - score)
+    return loss, score.detach() > others.detach().amax(dim=2)

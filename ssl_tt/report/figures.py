@@ -1,0 +1,393 @@
+"""The pictures of a report. Each function takes plain numbers and returns a matplotlib figure.
+
+Two widths: a panel, two of which stand side by side on a desktop and one fills a phone, and a strip as wide as the
+page. Figures are drawn with a transparent ground and one ink; `svg` turns the ink into the colour of the page's text,
+so that one picture reads in light and in dark.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ssl_tt.encoder.config import EncoderConfig
+from ssl_tt.encoder.receptive_field import receptive_field
+from ssl_tt.errors import InputError
+from ssl_tt.report.names import METRICS, SYSTEMS, colours, full_name, markers, said
+from ssl_tt.timebase import frame_edges
+
+PANEL_INCHES = 4.9
+STRIP_INCHES = 10.2
+
+_INK, _FAINT = "#010203", "#040506"  # colours that nothing else uses; see `svg`
+_DASHED = (0, (2, 2))
+_STYLE: Any = {  # matplotlib knows its keys as literals alone
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlecolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _FAINT,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "svg.fonttype": "none",  # text stays text: it can be searched, copied and read aloud
+    "svg.hashsalt": "ssl_tt",  # same numbers, same bytes
+}
+
+P = ParamSpec("P")
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """The report's own style, whatever the user's matplotlibrc says; theirs is as it was afterwards."""
+    with mpl.rc_context():
+        mpl.rcParams.update({key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if key != "backend"})
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the report's style."""
+
+    @wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with _style():
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def _above(axes: Axes, x: float, text: str, align: str = "center", **options: Any) -> None:
+    """Write `text` over the frame of the axes, at x."""
+    axes.annotate(
+        text, (x, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points", ha=align, **options
+    )
+
+
+def _level(axes: Axes, y: float, text: str, right: bool = False) -> None:
+    """A dashed line across the axes with its name on it."""
+    axes.axhline(y, color=_INK, linewidth=1, linestyle=_DASHED)
+    shift, align = (-2, "right") if right else (2, "left")
+    axes.annotate(
+        text, (int(right), y), (shift, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha=align
+    )
+
+
+def _panel(height: float, width: float = PANEL_INCHES, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, 1, **options)
+
+
+# ---------------------------------------------------------------------------------------------------------- scores
+
+
+@_styled
+def scores(
+    rows: Sequence[dict[str, Any]], metric: str, chance: float | None = None, ceiling: float | None = None
+) -> Figure:
+    """Score and interval of every system and representation, one line each, in the order of `rows`.
+
+    rows: report rows of one task and one metric; `chance` and `ceiling` are drawn as vertical lines.
+    """
+    colour = colours(row["system"] for row in rows)
+    marker = markers(row["representation"] for row in rows)
+    figure, axes = _panel(0.95 + 0.27 * len(rows))
+    for x, word, dashes in ((chance, "chance", _DASHED), (ceiling, "ceiling", "solid")):
+        if x is not None:
+            axes.axvline(x, color=_INK, linewidth=1, linestyle=dashes, zorder=1)
+            _above(axes, x, f"{word} {x:.2f}")
+    for y, row in enumerate(rows):
+        if row["low"] is not None:
+            axes.plot(
+                [row["low"], row["high"]], [y, y], color=colour[row["system"]], linewidth=2.4, solid_capstyle="butt"
+            )
+        axes.plot(row["value"], y, marker[row["representation"]], color=colour[row["system"]], markersize=6.5)
+    axes.set_yticks(range(len(rows)), [full_name(row["system"], row["representation"]) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.margins(x=0.08)
+    axes.set_xlabel(said(METRICS, metric))
+    return figure
+
+
+@_styled
+def horizons(curves: dict[str, np.ndarray], metric: str = "roc_auc", span_seconds: float = 3.0) -> Figure:
+    """Score of each future bin, for each system: {system: [bins]}, bins of equal length over `span_seconds`."""
+    colour = colours(curves)
+    figure, axes = _panel(3.0)
+    _level(axes, 0.5, "chance")
+    for system, curve in curves.items():
+        width = span_seconds / len(curve)
+        axes.plot(
+            (np.arange(len(curve)) + 0.5) * width,
+            curve,
+            color=colour[system],
+            linewidth=1.8,
+            label=said(SYSTEMS, system),
+        )
+    axes.set(xlim=(0, span_seconds), xlabel="time ahead of the frame (s)", ylabel=said(METRICS, metric))
+    axes.grid(axis="y")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+# -------------------------------------------------------------------------------------------------------- training
+
+
+@_styled
+def losses(runs: Sequence[dict[str, tuple[np.ndarray, np.ndarray]]], system: str) -> Figure:
+    """Loss by step of every seed: runs[i] = {"train": (steps, loss), "validation": (steps, loss)}."""
+    colour = colours([system])[system]
+    figure, axes = _panel(2.7)
+    for i, run in enumerate(runs):
+        steps, loss = run["train"]
+        axes.plot(steps, loss, color=colour, alpha=0.4, linewidth=1, label="training" if i == 0 else None)
+        steps, loss = run["validation"]
+        axes.plot(
+            steps, loss, color=colour, linewidth=1.6, marker="o", markersize=4, label="validation" if i == 0 else None
+        )
+    _limit_to_the_tail(axes, [loss for run in runs for _, loss in run.values()])
+    axes.set(
+        xlabel="optimizer step", ylabel="loss (nats)", title=f"{said(SYSTEMS, system)}, {len(runs)} {_seeds(len(runs))}"
+    )
+    axes.set_xlim(left=0)
+    axes.grid(axis="y")
+    axes.legend()
+    return figure
+
+
+def _seeds(n: int) -> str:
+    return "seed" if n == 1 else "seeds"
+
+
+def _limit_to_the_tail(axes: Axes, curves: Sequence[np.ndarray]) -> None:
+    """Cut the y axis above the 98th percentile: the first steps would flatten all that comes after."""
+    values = np.concatenate([np.asarray(curve, float) for curve in curves])
+    low, high = values.min(), np.percentile(values, 98)
+    if high > low:
+        axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+
+
+@_styled
+def accuracy_by_step(accuracy: np.ndarray, chance: float, step_seconds: float, system: str) -> Figure:
+    """Share of held-out frames whose true future outscores every negative: accuracy [H], by time ahead."""
+    figure, axes = _panel(2.7)
+    ahead = (np.arange(len(accuracy)) + 1) * step_seconds * 1000
+    axes.plot(ahead, accuracy, "o-", color=colours([system])[system], linewidth=1.6, markersize=4)
+    _level(axes, chance, f"chance {chance:.3f}")
+    axes.set(xlabel="time ahead (ms)", ylabel="accuracy of the contrast", title=said(SYSTEMS, system))
+    axes.set_ylim(0, max(1.1 * float(np.max(accuracy)), 3 * chance))
+    axes.grid(axis="y")
+    return figure
+
+
+def perplexity(codes: np.ndarray) -> float:
+    """Codes in effective use, exp of the entropy of their shares: `codes` are integers of any shape."""
+    shares = np.unique(codes, return_counts=True)[1] / np.size(codes)
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+@_styled
+def code_use(codes: np.ndarray, codebook: int, system: str) -> Figure:
+    """Share of frames that each of the `codebook` codes takes, most used first."""
+    shares = np.sort(np.bincount(np.ravel(codes), minlength=codebook))[::-1] / np.size(codes)
+    figure, axes = _panel(2.7)
+    rank = np.arange(1, codebook + 1)
+    axes.fill_between(rank, 100 * shares, step="mid", color=colours([system])[system], linewidth=0)
+    _level(axes, 100 / codebook, "all used alike", right=True)
+    used = int((shares > 0).sum())
+    axes.set_title(f"{said(SYSTEMS, system)}: {used} of {codebook} codes, perplexity {perplexity(codes):.0f}")
+    axes.set(xlim=(0.5, codebook + 0.5), xlabel="code, most used first", ylabel="frames (%)")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y")
+    return figure
+
+
+@_styled
+def reconstruction(logmel: np.ndarray, reconstructed: np.ndarray, frame_rate_hz: float, system: str) -> Figure:
+    """A window's log-mel above what the decoder makes of its codes, on one colour scale: both [T, M]."""
+    frames = min(len(logmel), len(reconstructed))
+    logmel, reconstructed = logmel[:frames], reconstructed[:frames]
+    low, high = np.percentile(logmel, (1, 99))
+    figure, (above, below) = _panel(3.4, rows=2, sharex=True)
+    for axes, picture, title in (
+        (above, logmel, "log-mel"),
+        (below, reconstructed, f"{said(SYSTEMS, system)}'s reconstruction"),
+    ):
+        image = axes.imshow(
+            picture.T,
+            origin="lower",
+            aspect="auto",
+            cmap="cividis",
+            vmin=low,
+            vmax=high,
+            extent=(0, frames / frame_rate_hz, 0, picture.shape[1]),
+            interpolation="nearest",
+        )
+        axes.set(title=title, ylabel="mel band")
+    below.set_xlabel("time (s)")
+    figure.colorbar(image, ax=(above, below), label="normalised log energy", pad=0.01, aspect=30)
+    return figure
+
+
+# ------------------------------------------------------------------------------------------------- receptive field
+
+
+@_styled
+def field(config: EncoderConfig) -> Figure:
+    """Front-end frames that one output frame reaches, for each stack and for all together, up to the decision's."""
+    reach = receptive_field(config)
+    lanes = [
+        (f"stack {i + 1}, kernel {stack.kernel}", reached, span, "#0072B2")
+        for i, (stack, reached, span) in enumerate(
+            zip(config.stacks, reach.stack_reached, reach.stack_span_frames, strict=True)
+        )
+    ]
+    if len(lanes) > 1:
+        lanes.append(("together", reach.reached, reach.span_frames, "#D55E00"))
+    figure, axes = _panel(1.2 + 0.5 * len(lanes), STRIP_INCHES)
+    for y, (_, reached, span, colour) in enumerate(lanes):
+        bars = [(first - 0.5, last - first + 1) for first, last in _runs(reached)]
+        axes.broken_barh(bars, (y - 0.18, 0.5), facecolor=colour, linewidth=0)
+        holes = f", {span - len(reached)} of them left out" if len(reached) < span else ""
+        axes.annotate(
+            f"{span} frames{holes}", (reached[0] - 0.5, y - 0.2), (0, 1), textcoords="offset points", va="bottom"
+        )
+    axes.axvspan(-0.5, 0.5, color=_INK, alpha=0.35, linewidth=0)
+    _above(axes, 0.5, "decision frame", align="right")
+    axes.set(xlim=(-1.01 * reach.span_frames, 0.006 * reach.span_frames + 0.5), ylim=(len(lanes) - 0.5, -0.62))
+    axes.set_yticks(np.arange(len(lanes)) + 0.07, [name for name, *_ in lanes])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("front-end frames before the decision frame")
+    hop_ms = reach.frontend_hop_ms
+    below = axes.secondary_xaxis("bottom", functions=(lambda x: x * hop_ms, lambda x: x / hop_ms))
+    below.spines["bottom"].set_position(("outward", 38))
+    below.set_xlabel(
+        f"ms before it ({hop_ms:g} ms a frame; {reach.span_ms:.0f} ms in all with the first frame's window)"
+    )
+    return figure
+
+
+def _runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Sorted integers as (first, last) of each unbroken run."""
+    if not offsets:
+        return []
+    edges = [i for i, (a, b) in enumerate(pairwise(offsets)) if b > a + 1]
+    return [
+        (offsets[a], offsets[b]) for a, b in zip([0, *(e + 1 for e in edges)], [*edges, len(offsets) - 1], strict=True)
+    ]
+
+
+def draw_field(config: EncoderConfig, path: Path) -> Path:
+    """Write the receptive field's picture to `path`, as SVG or PNG after its suffix.
+
+    Raises InputError for another suffix.
+    """
+    if path.suffix not in (".svg", ".png"):
+        raise InputError(f"{path}: a picture of the receptive field is .svg or .png; change the suffix")
+    save(field(config), path)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------- conversation
+
+
+@_styled
+def conversation(
+    activity: np.ndarray,
+    shift: dict[str, np.ndarray],
+    events: Sequence[tuple[str, float]],
+    frame_rate_hz: float,
+    start_seconds: float = 0.0,
+) -> Figure:
+    """Who speaks, where the turn shifts (S) or holds (H), and each probe's belief in a shift.
+
+    activity [T, 2] bool and shift {system: [T]} probabilities, of a stretch that begins at `start_seconds`; events are
+    (kind, seconds of the decision in the conversation).
+    """
+    colour = colours(shift)
+    times = frame_edges(len(activity), frame_rate_hz, start_seconds)
+    figure, axes = _panel(
+        1.7 + 0.62 * len(shift), STRIP_INCHES, rows=1 + len(shift), sharex=True, squeeze=False,
+        height_ratios=[1.15] + [1] * len(shift),
+    )  # fmt: skip
+    lanes, *beliefs = axes[:, 0]
+    for speaker, spoken in enumerate(np.asarray(activity).T):
+        bars = [(times[a], times[b + 1] - times[a]) for a, b in _runs(np.flatnonzero(spoken).tolist())]
+        lanes.broken_barh(bars, (speaker - 0.33, 0.66), facecolor=_INK, alpha=0.75, linewidth=0)
+    lanes.set_yticks(range(activity.shape[1]), [f"speaker {chr(65 + s)}" for s in range(activity.shape[1])])
+    lanes.set_ylim(activity.shape[1] - 0.5, -0.5)
+    for kind, seconds in events:
+        _above(lanes, seconds, kind[0].upper(), fontweight="bold" if kind == "shift" else "normal")
+    for axis, (system, belief) in zip(beliefs, shift.items(), strict=True):
+        # Frame t's answer is given at its end, (t + 1) * hop.
+        axis.fill_between(times[1:], 0.5, belief, color=colour[system], alpha=0.45, linewidth=0)
+        axis.plot(times[1:], belief, color=colour[system], linewidth=1.1)
+        axis.set(ylim=(0, 1), yticks=(0, 0.5, 1))
+        axis.grid(axis="y")
+        axis.set_ylabel(said(SYSTEMS, system), rotation=0, ha="right", va="center")
+    for axis in axes[:, 0]:
+        for kind, seconds in events:
+            axis.axvline(seconds, color=_INK, linewidth=0.8, linestyle="solid" if kind == "shift" else _DASHED)
+    axes[-1, 0].set(xlim=(times[0], times[-1]), xlabel="time (s)")
+    return figure
+
+
+# ---------------------------------------------------------------------------------------------------------- output
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as one <svg> element for a page: ink in the colour of the page's text, ids that start with `name`."""
+    text = _render(figure, "svg").decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<(metadata|style).*?</\1>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"|(<svg [^>]*?)height="[^"]*" ', r"\1\2", text, count=1)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(r"font-family: [^;]*;", "font-family: inherit;", text)
+    text = re.sub(r"font: (\S+) (\S+) '[^;]*;", r"font-weight: \1; font-size: \2;", text)
+    return text.replace(_INK, "currentColor").replace(_FAINT, "var(--rule)").strip()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure alone, on white, in the format of the suffix."""
+    figure.set_facecolor("white")
+    path.write_bytes(_render(figure, path.suffix.removeprefix(".")))
+
+
+def _render(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    with _style():
+        figure.savefig(
+            buffer,
+            format=kind,
+            dpi=150,
+            facecolor=figure.get_facecolor(),
+            metadata={"Date": None} if kind == "svg" else None,
+        )
+    return buffer.getvalue()

@@ -1,0 +1,294 @@
+"""A comparison as one page that needs nothing else: findings, tables, figures, cost, provenance."""
+
+import platform
+from collections.abc import Iterator, Sequence
+from html import escape
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ssl_tt import __version__
+from ssl_tt.data.atomic import atomically
+from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
+from ssl_tt.recipe import dump
+from ssl_tt.report import figures
+from ssl_tt.report.findings import findings
+from ssl_tt.report.names import LABELS, SYSTEMS, chance, headline, said, task_name
+from ssl_tt.report.runs import read_losses
+from ssl_tt.report.tables import (
+    Table,
+    all_metrics_table,
+    cost_table,
+    difference_table,
+    score_table,
+    score_title,
+    select,
+    tasks,
+)
+from ssl_tt.training.compare import Comparison
+
+_PACKAGES = ("torch", "accelerate", "scikit-learn", "numpy", "scipy", "soundfile")
+
+
+def write_report(comparison: Comparison, out: Path) -> Path:
+    """Write the page of a comparison to out/report.html, whole or not at all, and return its path.
+
+    The page holds its own style and figures and asks the network for nothing. RunError if it cannot be written.
+    """
+    path = out / "report.html"
+    with atomically(path) as file:
+        file.write(page(comparison).encode())
+    return path
+
+
+def page(comparison: Comparison) -> str:
+    """The page of a comparison as HTML."""
+    name = escape(comparison.recipe.name)
+    style = files("ssl_tt.report").joinpath("page.css").read_text(encoding="utf-8")
+    body = "\n".join(part for section in _SECTIONS for part in section(comparison))
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name} – comparison of pretrained encoders</title>
+<style>
+{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+# -------------------------------------------------------------------------------------------------------- sections
+
+
+def _opening(comparison: Comparison) -> Iterator[str]:
+    recipe = comparison.recipe
+    objectives = " and ".join(said(SYSTEMS, name) for name in recipe.objectives)
+    seeds = f"{len(recipe.seeds)} {'seed' if len(recipe.seeds) == 1 else 'seeds'}"
+    yield f"<header><h1>{escape(recipe.name)}</h1>"
+    lead = f"One causal encoder pretrained by {objectives}, frozen and probed for turn-taking; {seeds}."
+    yield f'<p class="lead">{escape(lead)}</p>'
+    yield '<ul class="findings">'
+    yield from (f"<li>{escape(sentence)}</li>" for sentence in findings(comparison))
+    yield "</ul></header>"
+
+
+def _scores(comparison: Comparison) -> Iterator[str]:
+    rows, labels = comparison.rows, comparison.labels
+    confidence = f"{100 * comparison.recipe.probe.confidence:g} %"
+    conversations = "Test" if comparison.recipe.probe.evaluate_on == "test" else "Validation"
+    yield "<section><h2>Scores</h2>"
+    yield (
+        f'<p class="note">{conversations} conversations only; {confidence} intervals by bootstrap over conversations; '
+        f"the best score in bold. {_label_note(comparison)}</p>"
+    )
+    for task in tasks(rows):
+        metric = headline(rows, task)
+        scored = [row for row in select(rows, task, metric) if row["value"] is not None]
+        ceiling = comparison.ceiling["realised"] if comparison.ceiling and task == "shift_hold" else None
+        yield f"<h3>{escape(score_title(rows, task, labels))}</h3>"
+        yield '<div class="task">' + _table(score_table(rows, task))
+        if scored:
+            yield _figure(
+                figures.scores(scored, metric, chance(metric), ceiling),
+                f"scores-{task}",
+                f"{score_title(rows, task, labels)}, {confidence} intervals. Dashed: chance"
+                + ("; solid: the Bayes ceiling on these events." if ceiling is not None else "."),
+            )
+        if task == "future_activity" and comparison.horizons:
+            yield _figure(
+                figures.horizons(_without_majority(comparison.horizons)),
+                "horizons",
+                "The same, bin by bin. All fall with distance; what counts is how far ahead a curve stays above "
+                "that of voice-activity history.",
+            )
+        if task in tasks(comparison.differences):
+            yield _table(
+                difference_table(comparison.differences, task),
+                "Paired differences, both systems on the same draws of conversations. Not distinguishable: the "
+                "interval contains 0.",
+            )
+        yield "</div>"
+        yield f"<details><summary>All metrics: {escape(task_name(task, labels))}</summary>"
+        yield _table(all_metrics_table(rows, task)) + "</details>"
+    yield "</section>"
+
+
+def _one_conversation(comparison: Comparison) -> Iterator[str]:
+    belief = comparison.belief
+    if belief is None:
+        return
+    rate, start = belief["frame_rate_hz"], belief["start_seconds"]
+    # The decision frame's answer is known at its end.
+    events = [(event.kind, start + (event.decision + 1) / rate) for event in belief["events"]]
+    yield "<section><h2>One conversation</h2>"
+    yield _figure(
+        figures.conversation(belief["activity"], _without_majority(belief["systems"]), events, rate, start),
+        "conversation",
+        f"Conversation {belief['conversation']}. Above: who speaks. Below: each probe’s belief that the turn shifts, "
+        "were it asked at that moment; it was trained at silences alone. S and H mark the moments of decision, a shift "
+        "(solid line) or a hold (dashed): a good probe stands above ½ at S and below it at H.",
+        strip=True,
+    )
+    yield "</section>"
+
+
+def _training(comparison: Comparison) -> Iterator[str]:
+    yield '<section><h2>Pretraining</h2><div class="panels">'
+    for objective, runs in comparison.runs.items():
+        yield _figure(
+            figures.losses([read_losses(run) for run in runs], objective),
+            f"loss-{_id(comparison, objective)}",
+            "Loss of the objective, all seeds. Validation should fall with training; where it turns up, the encoder "
+            "learns its recordings by heart. Losses of different objectives cannot be compared.",
+        )
+    for objective, example in comparison.examples.items():
+        config = comparison.recipe.objectives[objective]
+        if isinstance(config, VQVAEConfig) and "codes" in example:
+            yield _figure(
+                figures.code_use(example["codes"], config.codes, objective),
+                f"codes-{_id(comparison, objective)}",
+                f"How often each code is chosen in {example['codes'].size:,} held-out frames. A steep fall with few "
+                "codes means a collapsed codebook.",
+            )
+        if isinstance(config, CPCConfig) and "accuracy_by_step" in example:
+            frames = example["input"].shape[1] // comparison.recipe.encoder.stride
+            yield _figure(
+                figures.accuracy_by_step(
+                    example["accuracy_by_step"], 1 / frames, config.step_frames / _frame_rate_hz(comparison), objective
+                ),
+                f"contrast-{_id(comparison, objective)}",
+                f"How often the true future scores above all {frames - 1} other frames of its sequence. A curve that "
+                "falls to chance says how far the context can foresee.",
+            )
+        if "reconstruction" in example:
+            yield _figure(
+                figures.reconstruction(
+                    example["input"][0], example["reconstruction"][0], _feature_rate_hz(comparison), objective
+                ),
+                f"reconstruction-{_id(comparison, objective)}",
+                "A held-out stretch and what the decoder makes of its codes. What is blurred away below, the "
+                "codes do not carry.",
+            )
+    yield "</div></section>"
+
+
+def _field(comparison: Comparison) -> Iterator[str]:
+    yield "<section><h2>What a frame sees</h2>"
+    yield _figure(
+        figures.field(comparison.recipe.encoder),
+        "field",
+        "Past frames that reach the representation at the decision frame, stack by stack; gaps are frames that "
+        "dilation leaves out. Nothing lies to the right of the decision frame: the encoder is causal.",
+        strip=True,
+    )
+    yield "</section>"
+
+
+def _cost(comparison: Comparison) -> Iterator[str]:
+    yield "<section><h2>Cost</h2>"
+    yield _table(
+        cost_table(comparison.rows), "Multiply-accumulates (millions) are for each second of audio of one channel."
+    )
+    if comparison.seconds:
+        stages = Table(
+            ("stage", "seconds"),
+            [(said({}, stage), f"{seconds:,.1f}") for stage, seconds in comparison.seconds.items()],
+        )
+        yield "<h3>Wall time</h3>" + _table(stages)
+    yield "</section>"
+
+
+def _provenance(comparison: Comparison) -> Iterator[str]:
+    recipe = comparison.recipe
+    facts = {
+        "data for pretraining": ", ".join(recipe.data.pretrain),
+        "data for probes": ", ".join(recipe.data.probe or recipe.data.pretrain),
+        "labels": "; ".join(f"{name}: {said(LABELS, kind)}" for name, kind in comparison.labels.items()),
+        "events": recipe.probe.preset,
+        "seeds": ", ".join(map(str, recipe.seeds)),
+        "run directories": ", ".join(str(run) for runs in comparison.runs.values() for run in runs),
+        "versions": ", ".join(
+            [f"ssl_tt {__version__}", f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in _PACKAGES)]
+        ),
+    }
+    yield "<section><h2>Provenance</h2>"
+    yield _table(
+        _counts(comparison), "Conversations and events of each split; splits share no conversation and no speaker."
+    )
+    yield "<h3>Made with</h3><dl>"
+    yield from (f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items() if value)
+    yield "</dl>"
+    yield f"<details><summary>Resolved recipe</summary><pre>{escape(dump(recipe))}</pre></details></section>"
+
+
+_SECTIONS = (_opening, _scores, _one_conversation, _training, _field, _cost, _provenance)
+
+
+# ---------------------------------------------------------------------------------------------------------- pieces
+
+
+def _counts(comparison: Comparison) -> Table:
+    columns = list(dict.fromkeys(key for counts in comparison.counts.values() for key in counts))
+    cells = [(split, *(f"{n.get(key, 0):,}" for key in columns)) for split, n in comparison.counts.items()]
+    return Table(("split", *columns), cells)
+
+
+def _label_note(comparison: Comparison) -> str:
+    kinds = set(comparison.labels.values())
+    if "proxy" in kinds:
+        return (
+            "Shifts and holds rest on a proxy, the length of natural pauses, not on turns that people took: read the "
+            "scores as agreement with it."
+        )
+    if "detected" in kinds:
+        return "Speech was found by a detector, not annotated: shifts and holds are as good as it is."
+    return ""
+
+
+def _without_majority(of_systems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The majority says the same at all times, which is no curve."""
+    return {system: curve for system, curve in of_systems.items() if system != "majority"}
+
+
+def _id(comparison: Comparison, objective: str) -> str:
+    """An id for figures of an objective, whatever characters its name holds."""
+    return str(list(comparison.recipe.objectives).index(objective))
+
+
+def _feature_rate_hz(comparison: Comparison) -> float:
+    frontend = comparison.recipe.encoder.frontend
+    return frontend.sample_rate_hz / frontend.hop_samples
+
+
+def _frame_rate_hz(comparison: Comparison) -> float:
+    return _feature_rate_hz(comparison) / comparison.recipe.encoder.stride
+
+
+def _figure(figure: Figure, name: str, caption: str, strip: bool = False) -> str:
+    picture = figures.svg(figure, name)
+    if strip:
+        picture = f'<div class="wide">{picture}</div>'
+    return f"<figure{' class=strip' if strip else ''}>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _table(table: Table, caption: str = "") -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "".join(
+            f"<{tag}{'' if column < table.words else ' class=number'}>{escape(cell)}</{tag}>"
+            for column, cell in enumerate(cells)
+        )
+
+    rows = "\n".join(
+        f"<tr{' class=best' if i in table.best else ''}>{line(row, 'td')}</tr>" for i, row in enumerate(table.rows)
+    )
+    note = f'<p class="note">{escape(caption)}</p>' if caption else ""
+    head = f"<thead><tr>{line(table.header, 'th')}</tr></thead>"
+    return f'<div><div class="wide"><table>{head}\n<tbody>{rows}</tbody></table></div>{note}</div>'

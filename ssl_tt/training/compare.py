@@ -1,0 +1,457 @@
+"""The same encoder, data, steps and seeds under several objectives, probed side by side.
+
+OUT/recipe.toml         the resolved recipe
+OUT/runs/NAME-seedK/    pretraining of each objective and seed; see `checkpoint`
+OUT/probe/*.json        scores of each system and seed, so that a comparison that was stopped goes on
+OUT/report.json         rows: task, system, representation, metric, value, interval, counts, cost
+OUT/comparison.json     paired differences, ceiling, counts, choices of validation
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ssl_tt import recipe as recipes
+from ssl_tt import timebase
+from ssl_tt.data.atomic import atomically
+from ssl_tt.data.audio import read_window
+from ssl_tt.data.manifest import read_manifest
+from ssl_tt.errors import InputError
+from ssl_tt.training import checkpoint, corpora, probe
+from ssl_tt.training.config import CompareRecipe, PretrainRecipe
+from ssl_tt.training.cost import Cost
+from ssl_tt.training.pretrain import pretrain
+from ssl_tt.training.systems import System, check_representations, count_systems, frame_rate_hz, systems
+from ssl_tt.turns import metrics
+from ssl_tt.turns.metrics import Floats
+
+Row = dict[str, Any]
+
+# A picture shows who speaks, and what the probes believe, over this long.
+STRETCH_SECONDS = 60.0
+
+# Draws of the bootstrap are the same for every comparison of the same number of conversations.
+_DRAWS_SEED = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found, as the report draws it."""
+
+    recipe: CompareRecipe
+    rows: list[Row]
+    """One a task, system, representation and metric: `task, system, representation, metric, value, low, high,
+    n_events, n_conversations, n_seeds, class_share, cost`; `value, low, high` are None where not defined."""
+    differences: list[Row]
+    """Paired differences, `system` minus `other`: `task, metric, system, representation, other, other_representation,
+    value, low, high`."""
+    runs: dict[str, list[Path]]
+    """Run directories of each objective, one a seed."""
+    ceiling: dict[str, Any] | None
+    """Best balanced accuracy that the probed corpus allows, where its simulator knows it: `bayes_balanced_accuracy`
+    in the mean and `realised` on the very events that were scored."""
+    labels: dict[str, str]
+    """What the shift and hold labels of each probed corpus rest on: "cue", "proxy", "annotated" or "detected"."""
+    counts: dict[str, dict[str, int]]
+    """For each split: `conversations`, `shift`, `hold`, `frames`."""
+    belief: dict[str, Any] | None
+    """A stretch of one scored conversation: `conversation`, `start_seconds`, `frame_rate_hz`, `activity` [T, 2] bool,
+    `events` (list of Event, frames counted from the stretch's start), `systems`: name -> p(shift) [T]."""
+    examples: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
+    """Diagnostics of each objective's first seed on a few seconds of that stretch."""
+    horizons: dict[str, Floats] = field(default_factory=dict)
+    """ROC AUC of each 50 ms bin of future activity, [60], by system."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall seconds of each stage."""
+
+
+def compare(recipe: CompareRecipe, out: Path, *, quiet: bool = False, workdir: Path = corpora.WORKDIR) -> Comparison:
+    """Pretrain every objective with every seed, probe all of them and the baselines, and score them side by side.
+
+    Writes into `out`, and goes on there if it was stopped. Raises InputError for `out` of something else, for a recipe
+    that asks for an unknown representation and for conversations that cannot be probed; else as `pretrain`.
+    """
+    check_representations(recipe)
+    _claim(out, recipe)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "corpora"):
+        pretrain_splits, probe_splits = corpora.conversations(recipe, workdir)
+    with _timed(seconds, "pretraining"):
+        runs = {
+            name: [
+                pretrain(_pretrain_recipe(recipe, name, seed), out / "runs" / f"{name}-seed{seed}",
+                         splits=pretrain_splits, quiet=quiet)
+                for seed in recipe.seeds
+            ]
+            for name in recipe.objectives
+        }  # fmt: skip
+    with _timed(seconds, "probes"):
+        train, test = _asked(recipe, probe_splits)
+        draws = metrics.draws(len(test.questions), recipe.probe.bootstrap, _DRAWS_SEED)
+        found: Results = {}
+        for system in tqdm(systems(recipe, runs), "probe", count_systems(recipe), unit="system", disable=quiet):
+            for name, result in _probed(system, out / "probe", recipe, train, test, draws).items():
+                found.setdefault((system.name, name), []).append(result)
+    comparison = Comparison(
+        recipe=recipe,
+        rows=_rows(recipe, found, test),
+        differences=_differences(recipe, found),
+        runs=runs,
+        ceiling=_ceiling(recipe, test, workdir),
+        labels=_labels(recipe, workdir),
+        counts={"train": _counts(train), recipe.probe.evaluate_on: _counts(test)},
+        belief=_belief(recipe, test, found),
+        examples=_examples(recipe, test, runs),
+        horizons={system: each.scores.horizons for system, each in _main(found) if each.scores.horizons is not None},
+        seconds=seconds,
+    )
+    _write(comparison, found, out)
+    return comparison
+
+
+# ------------------------------------------------------------------------------------------------------ preparation
+
+
+def _claim(out: Path, recipe: CompareRecipe) -> None:
+    """Make `out` the folder of a comparison; InputError if it is something else's."""
+    path = out / "recipe.toml"
+    if not path.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            f"{out}: holds other files, expected a new folder or that of a comparison: choose another --out"
+        )
+    if path.exists():
+        recipes.load(path, CompareRecipe)  # a run directory, for one, is no comparison
+    with atomically(path) as file:
+        file.write(recipes.dump(recipe).encode())
+
+
+def _pretrain_recipe(recipe: CompareRecipe, objective: str, seed: int) -> PretrainRecipe:
+    """The run of one objective and seed; what is probed later does not make it another run."""
+    data = recipe.data.model_copy(update={"probe": ()})
+    return PretrainRecipe(
+        name=recipe.name,
+        simulate={name: config for name, config in recipe.simulate.items() if name in data.pretrain},
+        data=data,
+        encoder=recipe.encoder,
+        training=recipe.training,
+        seed=seed,
+        objective=recipe.objectives[objective],
+    )
+
+
+def _asked(recipe: CompareRecipe, splits: corpora.Splits) -> tuple[probe.Asked, probe.Asked]:
+    """Questions about the conversations to fit on, and about those to score."""
+    config = recipe.probe
+    rate = frame_rate_hz(recipe)
+    sets = []
+    for split in ("train", config.evaluate_on):
+        if not splits[split]:
+            raise InputError(f"data.probe: no conversation for {split}; add some, or raise data.{split}_share")
+        sets.append(probe.Asked([probe.ask(conversation, rate, config) for conversation in splits[split]]))
+    train, test = sets
+    if "shift_hold" in config.tasks:
+        test = _with_stretch(test, rate)
+    return train, test
+
+
+def _with_stretch(asked: probe.Asked, frame_rate_hz: float) -> probe.Asked:
+    """The same with one stretch to draw: that of most events, in the conversation of most events."""
+    questions = list(asked.questions)
+    place = max(range(len(questions)), key=lambda i: len(questions[i].events))
+    question = questions[place]
+    length = min(timebase.frames(STRETCH_SECONDS, frame_rate_hz), len(question.activity))
+    # A second before its first event, but never past the end.
+    starts = np.clip(question.decisions - timebase.frames(1.0, frame_rate_hz), 0, len(question.activity) - length)
+    held = [np.sum((question.decisions >= start) & (question.decisions < start + length)) for start in starts]
+    start = int(starts[int(np.argmax(held))]) if held else 0
+    questions[place] = replace(question, stretch=np.arange(start, start + length))
+    return probe.Asked(questions)
+
+
+# ---------------------------------------------------------------------------------------------------------- probing
+
+
+@dataclass(frozen=True)
+class Found:
+    """What probing one representation of one system and seed gave."""
+
+    scores: probe.Scores
+    stretch: Floats | None
+    regularisation: dict[str, float]
+    cost: Cost
+
+
+Results = dict[tuple[str, str], list[Found]]
+"""By system and representation, one a seed."""
+
+
+def _probed(
+    system: System, folder: Path, recipe: CompareRecipe, train: probe.Asked, test: probe.Asked, draws: Floats
+) -> dict[str, Found]:
+    """Scores of each of a system's representations; read back if this very system has been probed before."""
+    path = folder / f"{system.name}-seed{system.seed}.json"
+    key = _key(system, recipe, train, test)
+    if path.exists():
+        kept = json.loads(path.read_bytes())
+        if kept["key"] == key:
+            return {name: _found_from_json(table) for name, table in kept["representations"].items()}
+    if system.reader is None:
+        answers = {"none": probe.answer_majority(train, test, recipe.probe)}
+    else:
+        read, read_test = probe.read(system.reader, train), probe.read(system.reader, test)
+        answers = {name: probe.answer(read[name], train, read_test[name], test, recipe.probe) for name in system.costs}
+    found = {
+        name: Found(probe.score(said, test, draws), said.stretch, said.regularisation, system.costs[name])
+        for name, said in answers.items()
+    }
+    with atomically(path) as file:
+        tables = {name: _found_as_json(each) for name, each in found.items()}
+        file.write(json.dumps({"key": key, "representations": tables}, allow_nan=False).encode())
+    return found
+
+
+def _key(system: System, recipe: CompareRecipe, train: probe.Asked, test: probe.Asked) -> str:
+    """Digest of all that the scores follow from."""
+    asked = [
+        [c.id, c.sha256, c.duration_seconds, c.segments]
+        for questions in (train.questions, test.questions)
+        for c in (question.conversation for question in questions)
+    ]
+    facts = [system.identity, system.costs, recipe.probe.model_dump(mode="json"), len(train.questions), asked]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _found_as_json(found: Found) -> dict[str, Any]:
+    return {
+        "scores": found.scores.as_json(),
+        "stretch": None if found.stretch is None else probe.numbers(found.stretch),
+        "regularisation": found.regularisation,
+        "cost": found.cost,
+    }
+
+
+def _found_from_json(table: dict[str, Any]) -> Found:
+    stretch = None if table["stretch"] is None else np.array(table["stretch"], dtype=np.float64)
+    return Found(probe.Scores.from_json(table["scores"]), stretch, table["regularisation"], table["cost"])
+
+
+# ---------------------------------------------------------------------------------------------------------- results
+
+
+def _rows(recipe: CompareRecipe, found: Results, test: probe.Asked) -> list[Row]:
+    """Scores of all, task by task, averaged over seeds."""
+    rows = []
+    for task in recipe.probe.tasks:
+        truth, of = (
+            (test.shift, test.event_conversation) if task == "shift_hold" else (test.future, test.frame_conversation)
+        )
+        for (system, representation), seeds in found.items():
+            for metric in seeds[0].scores.values[task]:
+                values = np.stack([each.scores.values[task][metric] for each in seeds])
+                rows.append(
+                    {
+                        "task": task,
+                        "system": system,
+                        "representation": representation,
+                        "metric": metric,
+                        **metrics.estimate(values, recipe.probe.confidence)._asdict(),
+                        "n_events": len(truth),
+                        "n_conversations": len(np.unique(of)),
+                        "n_seeds": len(seeds),
+                        "class_share": float(truth.mean()) if truth.size else None,
+                        "cost": _mean_cost([each.cost for each in seeds]),
+                    }
+                )
+    return rows
+
+
+def _mean_cost(costs: Sequence[Cost]) -> Cost:
+    """Seeds differ in the seconds that pretraining took, and in nothing else."""
+    seconds = [cost["pretrain_seconds"] for cost in costs]
+    known = [each for each in seconds if each is not None]
+    return costs[0] | {"pretrain_seconds": float(np.mean(known)) if known else None}
+
+
+def _differences(recipe: CompareRecipe, found: Results) -> list[Row]:
+    """Paired differences: each pretrained representation against every baseline, then objective against objective."""
+    objectives = list(recipe.objectives)
+    baselines = list(dict.fromkeys(system for system, _ in found if system not in objectives))
+    pretrained = [name for name in found if name[0] in objectives]
+    pairs = [(name, _counterpart(found, baseline, name[1])) for name in pretrained for baseline in baselines]
+    for first, second in combinations(objectives, 2):
+        shared = [representation for system, representation in pretrained if system == first]
+        pairs += [((first, each), (second, each)) for each in shared if (second, each) in found]
+
+    rows = []
+    for task in recipe.probe.tasks:
+        for one, other in pairs:
+            for metric in found[one][0].scores.values[task]:
+                ours, theirs = (
+                    np.mean([each.scores.values[task][metric] for each in found[name]], axis=0) for name in (one, other)
+                )
+                rows.append(
+                    {
+                        "task": task,
+                        "metric": metric,
+                        "system": one[0],
+                        "representation": one[1],
+                        "other": other[0],
+                        "other_representation": other[1],
+                        **metrics.estimate(ours - theirs, recipe.probe.confidence)._asdict(),
+                    }
+                )
+    return rows
+
+
+def _counterpart(found: Results, baseline: str, representation: str) -> tuple[str, str]:
+    """What of a baseline to set beside a representation: its own of that name (of the same memory), else its first."""
+    same = (baseline, representation)
+    return same if same in found else next(name for name in found if name[0] == baseline)
+
+
+def _main(found: Results) -> Iterator[tuple[str, Found]]:
+    """Each system's first representation, which for encoders is the first one that the recipe asks for; first seed."""
+    seen = set()
+    for (system, _), seeds in found.items():
+        if system not in seen:
+            seen.add(system)
+            yield system, seeds[0]
+
+
+def _belief(recipe: CompareRecipe, test: probe.Asked, found: Results) -> dict[str, Any] | None:
+    question = next((question for question in test.questions if len(question.stretch)), None)
+    if question is None:
+        return None
+    start, stop = int(question.stretch[0]), int(question.stretch[-1]) + 1
+    rate = frame_rate_hz(recipe)
+    return {
+        "conversation": question.conversation.id,
+        "start_seconds": timebase.seconds(start, rate),
+        "frame_rate_hz": rate,
+        "activity": question.activity[start:stop],
+        "events": [
+            replace(
+                event,
+                start=event.start - start,
+                end=event.end - start,
+                region=(event.region[0] - start, event.region[1] - start),
+            )
+            for event in question.events
+            if start <= event.decision < stop
+        ],
+        "systems": {system: each.stretch for system, each in _main(found) if each.stretch is not None},
+    }
+
+
+@torch.inference_mode()
+def _examples(
+    recipe: CompareRecipe, test: probe.Asked, runs: dict[str, list[Path]]
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Diagnostics on one training window's length of a scored conversation."""
+    question = next((question for question in test.questions if len(question.stretch)), test.questions[0])
+    rate = frame_rate_hz(recipe)
+    start = timebase.seconds(int(question.stretch[0]) if len(question.stretch) else 0, rate)
+    left = question.conversation.duration_seconds - start
+    hop = recipe.encoder.frontend.hop_samples * recipe.encoder.stride
+    n_samples = timebase.frames(min(recipe.data.window_seconds, left), rate) * hop
+    window = read_window(question.conversation, start, n_samples, recipe.encoder.frontend.sample_rate_hz)
+    found = {}
+    for name, paths in runs.items():
+        diagnostics = checkpoint.load_objective(paths[0]).diagnostics(torch.from_numpy(window))
+        found[name] = {key: value.numpy() for key, value in diagnostics.items()}
+    return found
+
+
+def _counts(asked: probe.Asked) -> dict[str, int]:
+    return {
+        "conversations": len(asked.questions),
+        "shift": int(asked.shift.sum()),
+        "hold": int((~asked.shift).sum()),
+        "frames": len(asked.frame_conversation),
+    }
+
+
+# ------------------------------------------------------------------------------------------------- labels, ceiling
+
+
+def _labels(recipe: CompareRecipe, workdir: Path) -> dict[str, str]:
+    """What the labels of each probed corpus rest on, as its conversations say; the least sure if they differ."""
+    labels = {}
+    for source in recipe.data.probe or recipe.data.pretrain:
+        conversations = read_manifest(corpora.manifest(recipe, source, workdir))
+        kinds = {conversation.provenance.get("labels", "annotated") for conversation in conversations}
+        labels[source] = next((kind for kind in ("proxy", "detected", "cue") if kind in kinds), "annotated")
+    return labels
+
+
+def _ceiling(recipe: CompareRecipe, test: probe.Asked, workdir: Path) -> dict[str, Any] | None:
+    """The simulator's own best balanced accuracy, and that of its posteriors on the events that were scored.
+
+    None where several corpora are mixed or the corpus does not know.
+    """
+    sources = recipe.data.probe or recipe.data.pretrain
+    if len(sources) != 1 or "shift_hold" not in recipe.probe.tasks:
+        return None
+    folder = corpora.manifest(recipe, sources[0], workdir).parent
+    if not (folder / "simulation.json").is_file() or not (folder / "truth.jsonl").is_file():
+        return None
+    best = json.loads((folder / "simulation.json").read_bytes())["bayes_balanced_accuracy"]
+    silences: dict[str, list[tuple[float, float]]] = {}
+    for line in (folder / "truth.jsonl").read_text().splitlines():
+        truth = json.loads(line)
+        silences.setdefault(truth["conversation"], []).append((truth["start_seconds"], truth["posterior"]))
+    rate = frame_rate_hz(recipe)
+    posteriors = []
+    for question in test.questions:
+        starts, posterior = np.array(silences.get(question.conversation.id, [(np.inf, np.nan)])).T
+        for event in question.events:
+            distance = np.abs(starts - timebase.seconds(event.start, rate))
+            if distance.min() > 1 / rate:
+                return None  # an event that the simulator did not plan
+            posteriors.append(posterior[int(distance.argmin())])
+    if not posteriors:
+        return None
+    answers = np.array(posteriors) >= 0.5
+    confusion = metrics.confusion_counts(test.shift, answers, np.zeros(len(answers), int), 1)[0]
+    realised = metrics.estimate([metrics.balanced_accuracy(confusion)]).value
+    return None if realised is None else {"bayes_balanced_accuracy": best, "realised": realised}
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+def _write(comparison: Comparison, found: Results, out: Path) -> None:
+    rest = {
+        "recipe": comparison.recipe.model_dump(mode="json"),
+        "differences": comparison.differences,
+        "ceiling": comparison.ceiling,
+        "labels": comparison.labels,
+        "counts": comparison.counts,
+        "horizons": {system: probe.numbers(curve) for system, curve in comparison.horizons.items()},
+        "regularisation": [
+            {"system": system, "representation": representation, "chosen": [each.regularisation for each in seeds]}
+            for (system, representation), seeds in found.items()
+        ],
+        "seconds": comparison.seconds,
+    }
+    for name, value in (("report.json", comparison.rows), ("comparison.json", rest)):
+        with atomically(out / name) as file:
+            file.write(json.dumps(value, indent=2, allow_nan=False).encode() + b"\n")
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - started

@@ -1,0 +1,94 @@
+"""From the data section of a recipe to the conversations of each split, simulating what is not there yet."""
+
+import hashlib
+import os
+import re
+from difflib import get_close_matches
+from pathlib import Path
+
+from ssl_tt.data.conversation import Conversation, Split
+from ssl_tt.data.manifest import read_manifest, split_conversations
+from ssl_tt.data.simulate.config import SimulateConfig
+from ssl_tt.errors import InputError
+from ssl_tt.recipe import dump
+from ssl_tt.training.config import CompareRecipe, Experiment
+
+Splits = dict[Split, list[Conversation]]
+
+WORKDIR = Path("checkpoints")
+"""Where simulated corpora and run directories go unless told otherwise."""
+
+
+def conversations(experiment: Experiment, workdir: Path = WORKDIR) -> tuple[Splits, Splits]:
+    """Conversations for pretraining and for probing, by split; corpora are simulated on first use.
+
+    Each corpus is split by itself, with one seed, so a corpus in both lists is split alike. InputError if a corpus is
+    unknown, if one for pretraining has no audio, one for probing no speech segments, or if a speaker whom a probe is
+    tested on is heard in training.
+    """
+    corpora = {
+        source: _split(manifest(experiment, source, workdir), experiment)
+        for source in dict.fromkeys((*experiment.data.pretrain, *experiment.data.probe))
+    }
+    pretrain = _joined([corpora[source] for source in experiment.data.pretrain])
+    probe = _joined([corpora[source] for source in experiment.data.probe or experiment.data.pretrain])
+    for of_split in pretrain.values():
+        for conversation in of_split:
+            if conversation.audio is None:
+                raise InputError(
+                    f"data.pretrain: conversation {conversation.id!r} is annotation only, expected audio: "
+                    "prepare its corpus with the recordings, or leave it out"
+                )
+    for of_split in probe.values():
+        for conversation in of_split:
+            if isinstance(experiment, CompareRecipe) and conversation.segments is None:
+                raise InputError(
+                    f"data.probe: conversation {conversation.id!r} has no speech segments, expected some: "
+                    "prepare its corpus with activity detection"
+                )
+    heard = {speaker: c.id for c in (*pretrain["train"], *pretrain["validation"]) for speaker in c.speakers}
+    for conversation in probe["test"]:
+        for speaker in conversation.speakers:
+            if speaker in heard:
+                raise InputError(
+                    f"data: speaker {speaker!r} of the test conversation {conversation.id!r} is also heard in "
+                    f"training, in {heard[speaker]!r}: name the splits in the manifests"
+                )
+    return pretrain, probe
+
+
+def manifest(experiment: Experiment, source: str, workdir: Path = WORKDIR) -> Path:
+    """Manifest of a corpus: the file of that path, or what `simulate` makes under that name."""
+    if source in experiment.simulate:
+        return simulated(source, experiment.simulate[source], workdir)
+    expanded = os.path.expanduser(os.path.expandvars(source))
+    if unset := re.search(r"\$\{?(\w+)", expanded):
+        raise InputError(f"data: {source}: the environment variable {unset[1]} is not set; export it")
+    path = Path(expanded)
+    if not path.is_file():
+        near = get_close_matches(source, experiment.simulate, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ": check the path"
+        raise InputError(f"data: {source}: neither a manifest that is there nor a corpus under [simulate]{hint}")
+    return path
+
+
+def simulated(name: str, config: SimulateConfig, workdir: Path = WORKDIR) -> Path:
+    """Manifest of a simulated corpus, made on first use in a folder named for its settings."""
+    digest = hashlib.sha256(dump(config).encode()).hexdigest()
+    folder = workdir / "corpora" / f"{name}-{digest[:8]}"
+    path = folder / "manifest.jsonl"  # written last: where it is, the corpus is whole
+    if not path.exists():
+        from ssl_tt.data.simulate.simulate import simulate
+
+        return simulate(config, folder)
+    return path
+
+
+def _split(path: Path, experiment: Experiment) -> Splits:
+    data = experiment.data
+    return split_conversations(read_manifest(path), data.validation_share, data.test_share, data.split_seed)
+
+
+def _joined(corpora: list[Splits]) -> Splits:
+    splits: tuple[Split, ...] = ("train", "validation", "test")
+    return {split: [c for corpus in corpora for c in corpus.get(split, [])] for split in splits}

@@ -1,0 +1,86 @@
+"""What a representation costs to compute, and how far back it sees."""
+
+import torch
+from torch import nn
+
+from ssl_tt.encoder.receptive_field import receptive_field
+from ssl_tt.objectives.objective import Objective
+
+Cost = dict[str, float | None]
+
+# Longer than any convolutional context in use, for the gradient to show where one ends.
+_MEASURED_SECONDS = 30
+
+NO_COST: Cost = {
+    "parameters": 0,
+    "macs_per_second_of_audio": None,
+    "pretrain_audio_hours": None,
+    "pretrain_seconds": None,
+    "receptive_field_ms": None,
+    "lookahead_ms": 0.0,
+}
+
+
+def representation_cost(objective: Objective, name: str) -> Cost:
+    """Cost of a representation of one channel of audio, but for its pretraining.
+
+    The encoder's output and its layers cost the encoder. Whatever else an objective has costs all that it runs: each
+    weight beyond the encoder's is used once a frame (a quantizer's search, which has no weights, is not counted). The
+    receptive field is None where a recurrent network remembers without end.
+    """
+    encoder = objective.encoder
+    field = receptive_field(encoder)
+    cost: Cost = {
+        "parameters": encoder.parameter_count,
+        "macs_per_second_of_audio": encoder.macs_per_second,
+        "pretrain_audio_hours": 0.0,
+        "pretrain_seconds": 0.0,
+        "receptive_field_ms": field.span_ms,
+        "lookahead_ms": field.lookahead_ms,
+    }
+    with torch.inference_mode():
+        own, _ = objective.eval().representations(torch.zeros(1, encoder.sample_rate_hz))
+    if name == "encoder" or name not in own:
+        return cost
+    extra = _modules_run(objective)
+    parameters = [parameter for module in extra for parameter in module.parameters(recurse=False)]
+    weights = sum(parameter.numel() for parameter in parameters if parameter.ndim > 1)
+    recurrent = any(isinstance(module, nn.RNNBase) for module in extra)
+    return cost | {
+        "parameters": encoder.parameter_count + sum(parameter.numel() for parameter in parameters),
+        "macs_per_second_of_audio": encoder.macs_per_second + weights * encoder.frame_rate_hz,
+        "receptive_field_ms": None if recurrent else _measured_ms(objective, name, at_least=field.span_ms),
+    }
+
+
+def _modules_run(objective: Objective) -> list[nn.Module]:
+    """Modules outside the encoder that computing the representations runs."""
+    inside = set(objective.encoder.modules())
+    run: list[nn.Module] = []
+    hooks = [
+        module.register_forward_hook(lambda module, *_: run.append(module))
+        for module in objective.modules()
+        if module not in inside
+    ]
+    try:
+        with torch.inference_mode():
+            objective.eval().representations(torch.zeros(1, objective.encoder.sample_rate_hz))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(dict.fromkeys(run))
+
+
+def _measured_ms(objective: Objective, name: str, at_least: float) -> float | None:
+    """How far back the gradient of a representation's newest frame reaches, None if beyond what was looked at."""
+    encoder = objective.encoder
+    n_samples = _MEASURED_SECONDS * encoder.sample_rate_hz // encoder.hop_samples * encoder.hop_samples
+    noise = torch.randn(1, n_samples, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    newest = objective.eval().representations(noise)[0][name][:, -1]
+    if not newest.requires_grad:  # codes are chosen frame by frame
+        return at_least
+    (gradient,) = torch.autograd.grad(newest.sum(), noise)
+    reached = int(torch.nonzero(gradient[0])[0])
+    if reached < encoder.hop_samples:
+        return None
+    return max(at_least, 1000 * (n_samples - reached) / encoder.sample_rate_hz)

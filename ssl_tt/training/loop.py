@@ -1,0 +1,410 @@
+"""The training loop: one flat pass from batch to checkpoint.
+
+Every draw is a function of numbers, never of a running generator: windows of (seed, epoch, global item), all that the
+objective draws of (seed, step, rank). So a checkpoint needs no generator's state, and a run that was killed and started
+again has the same weights, bit for bit, as one that was not (with the same number of threads and processes).
+"""
+
+import json
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from ssl_tt.data.windows import Batch, Window, Windows, collate
+from ssl_tt.errors import InputError, RunError, StoppedEarly
+from ssl_tt.objectives.objective import Objective
+from ssl_tt.training import checkpoint
+from ssl_tt.training.config import PretrainRecipe, TrainingConfig
+
+# Draws of validation, apart from those of any training step.
+_VALIDATION = 1 << 32
+
+
+def train(
+    objective: Objective,
+    recipe: PretrainRecipe,
+    windows: Windows,
+    validation: Windows,
+    run: Path,
+    *,
+    data_digest: str,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train to the recipe's last step, from the newest checkpoint in `run` if there is one; returns the final state.
+
+    StoppedEarly after SIGTERM, SIGINT or SIGUSR1, once the step is done and its checkpoint written. RunError if the
+    loss is not finite, the disk is full or too many windows cannot be read.
+    """
+    config = recipe.training
+
+    # --- Processes, precision, optimizer
+    AcceleratorState._reset_state()  # else the precision of an earlier run in this process would stay
+    accelerator = Accelerator(
+        mixed_precision="bf16" if config.precision == "bf16" else "no", gradient_accumulation_steps=config.accumulation
+    )
+    rank, world = accelerator.process_index, accelerator.num_processes
+    if config.batch_windows % (config.accumulation * world):
+        raise InputError(
+            f"training.batch_windows {config.batch_windows} for {config.accumulation} batches on {world} processes: "
+            f"expected a multiple of {config.accumulation * world}"
+        )
+    optimizer = _optimizer(objective, config)
+
+    # --- Resume
+    state: dict[str, Any] = {
+        "step": 0,
+        "best": {"step": 0, "loss": math.inf},
+        "data": data_digest,
+        "seconds": 0.0,
+        "since_log": {},
+    }
+    resumed = checkpoint.newest(run)
+    if resumed is not None:
+        model_tensors, optimizer_tensors, state = checkpoint.read(resumed)
+        if state["data"] != data_digest:
+            raise InputError(f"{run}: its conversations have changed since; choose another --out for the new ones")
+        objective.load_state_dict(model_tensors)
+    model, optimizer = accelerator.prepare(objective, optimizer)
+    if resumed is not None:
+        checkpoint.restore_optimizer(optimizer, optimizer_tensors)
+    first_step = step = state["step"]
+
+    # --- Data and logs
+    quarantine = _Quarantine(run / "quarantine.jsonl", windows, recipe, first_step)
+    batches = _batches(windows, recipe, first_step, rank, world)
+    validation_batches = _validation_batches(validation, config)
+    metrics = _Metrics(run, first_step, enabled=accelerator.is_main_process)
+    progress = tqdm(
+        total=config.steps,
+        initial=first_step,
+        unit="step",
+        disable=quiet or not accelerator.is_main_process,
+        mininterval=0.5 if sys.stderr.isatty() else 20,
+        dynamic_ncols=True,
+    )
+    audio_seconds = config.batch_windows * windows.conversations[0].channels * recipe.data.window_seconds
+    since_log: dict[str, float] = state["since_log"]
+    lap = time.perf_counter()
+
+    with _stop_requests() as stop_requested, metrics, progress:
+        while True:
+            last = step == config.steps
+            stop = _any_rank(accelerator, stop_requested())
+            due = step % config.save_every_steps == 0 or last or stop
+
+            # --- Validate, on the same windows with the same draws every time
+            # (a checkpoint was written after its validation: a resumed run does not repeat it)
+            if (step % config.validate_every_steps == 0 or last) and not (resumed and step == first_step):
+                scores = _validate(model, validation_batches, accelerator, recipe.seed)
+                metrics.write(step, "validation", scores)
+                if not math.isfinite(scores["loss"]):
+                    raise RunError(f"{run}: the validation loss at step {step} is {scores['loss']}; lower the rate")
+                if scores["loss"] < state["best"]["loss"]:
+                    state["best"] = {"step": step, "loss": scores["loss"]}
+                    due = True
+
+            # --- Save before the step, so the last one needs no case of its own
+            state["seconds"] += time.perf_counter() - lap
+            lap = time.perf_counter()
+            if due and not (resumed and step == first_step):
+                state["since_log"] = since_log
+                if accelerator.is_main_process:
+                    metrics.flush()
+                    checkpoint.save(run, step, objective.state_dict(), checkpoint.optimizer_tensors(optimizer), state)
+                accelerator.wait_for_everyone()
+            if last:
+                break
+            if stop:
+                raise StoppedEarly(
+                    f"{run}: stopped at step {step} of {config.steps}; the same command goes on from there"
+                )
+
+            # --- One optimizer step
+            started = time.perf_counter()
+            waited = 0.0
+            torch.manual_seed(_draw_seed(recipe.seed, step, rank))
+            rate = learning_rate(step, config)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            means: dict[str, float] = {}
+            for _ in range(config.accumulation):
+                asked = time.perf_counter()
+                batch, unreadable = next(batches)
+                waited += time.perf_counter() - asked
+                quarantine.add(unreadable)
+                with accelerator.accumulate(model):
+                    loss = model(_on(batch, accelerator.device))
+                    if not torch.isfinite(loss.total):
+                        raise RunError(_not_finite("loss", loss.total.item(), step, batch, windows, run))
+                    accelerator.backward(loss.total)
+                    for name, value in {"loss": loss.total, **loss.parts}.items():
+                        means[name] = means.get(name, 0.0) + float(value.detach()) / config.accumulation
+                    if accelerator.sync_gradients:
+                        norm = float(accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip))
+                        if not math.isfinite(norm):
+                            raise RunError(_not_finite("norm of the gradient", norm, step, batch, windows, run))
+                    optimizer.step()
+                    optimizer.zero_grad()
+            objective.after_optimizer_step()
+            step += 1
+
+            # --- Log
+            took = time.perf_counter() - started
+            totals = {**means, "gradient_norm": norm, "seconds": took, "waited_seconds": waited, "steps": 1.0}
+            for name, value in totals.items():
+                since_log[name] = since_log.get(name, 0.0) + value
+            if step % config.log_every_steps == 0 or step == config.steps:
+                n, seconds = since_log.pop("steps"), since_log.pop("seconds")
+                waited_seconds = since_log.pop("waited_seconds")
+                line = {name: total / n for name, total in since_log.items()}
+                line["learning_rate"] = rate
+                line["seconds_of_audio_per_second"] = n * audio_seconds / seconds
+                line["waiting_share"] = waited_seconds / seconds
+                state["seconds_of_audio_per_second"] = line["seconds_of_audio_per_second"]
+                since_log = {}
+                metrics.write(step, "train", line)
+                progress.set_postfix_str(
+                    f"loss {line['loss']:.3f}, {line['seconds_of_audio_per_second']:.0f} s of audio/s", refresh=False
+                )
+            progress.update()
+
+    accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # leaves the objective as it was given
+    return {**state, "step": step}
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """Rate of a step (the first is 0): linear warm-up, then half a cosine to zero; a function of the step alone."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _optimizer(objective: Objective, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW that decays matrices and kernels only: biases and gains have no reason to be small."""
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def _draw_seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+@torch.no_grad()
+def _validate(
+    model: torch.nn.Module, batches: Sequence[Batch], accelerator: Accelerator, seed: int
+) -> dict[str, float]:
+    """Means over the validation windows; every process does all of them, so all agree without a word."""
+    model.eval()
+    totals: dict[str, float] = {}
+    for number, batch in enumerate(batches):
+        torch.manual_seed(_draw_seed(seed, _VALIDATION, number))
+        loss = model(_on(batch, accelerator.device))
+        for name, value in {"loss": loss.total, **loss.parts}.items():
+            totals[name] = totals.get(name, 0.0) + float(value) * len(batch.item)
+    model.train()
+    n = sum(len(batch.item) for batch in batches)
+    return {name: total / n for name, total in totals.items()}
+
+
+def _on(batch: Batch, device: torch.device) -> Batch:
+    def moved(part: Tensor) -> Tensor:
+        return part.to(device, non_blocking=True)
+
+    activity = None if batch.activity is None else moved(batch.activity)
+    return Batch(moved(batch.samples), activity, moved(batch.conversation), moved(batch.item))
+
+
+def _any_rank(accelerator: Accelerator, here: bool) -> bool:
+    if accelerator.num_processes == 1:
+        return here
+    return bool(accelerator.reduce(torch.tensor(float(here), device=accelerator.device), "sum") > 0)
+
+
+def _not_finite(what: str, value: float, step: int, batch: Batch, windows: Windows, run: Path) -> str:
+    names = sorted({windows.conversations[int(number)].id for number in batch.conversation})
+    return (
+        f"{run}: the {what} at step {step} is {value}, before the weights were touched; items {batch.item.tolist()} "
+        f"of conversations {', '.join(names)}: look at them, or lower training.learning_rate"
+    )
+
+
+# --- Data ------------------------------------------------------------------------------------------------------------
+
+
+class Unreadable(NamedTuple):
+    """A window that could not be read, and the item in whose place it was tried."""
+
+    item: int
+    drawn_for: int
+    error: str
+
+
+class _Readable(Dataset[tuple[Window, list[Unreadable]]]):
+    """Windows, with another one in place of each that cannot be read: which one is a function of (seed, item)."""
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+
+    def __getitem__(self, item: int) -> tuple[Window, list[Unreadable]]:
+        unreadable: list[Unreadable] = []
+        candidate = item
+        for attempt in range(8):
+            try:
+                return self.windows[candidate], unreadable
+            except InputError as error:
+                unreadable.append(Unreadable(candidate, item, str(error)))
+                epoch = item // len(self.windows)
+                other = _draw_seed(self.windows.seed, item, attempt) % len(self.windows)
+                candidate = epoch * len(self.windows) + other
+        raise InputError(f"{unreadable[0].error} (and {len(unreadable) - 1} windows drawn in its place are no better)")
+
+
+def _collate(windows: list[tuple[Window, list[Unreadable]]]) -> tuple[Batch, list[Unreadable]]:
+    return collate([window for window, _ in windows]), [each for _, unreadable in windows for each in unreadable]
+
+
+def _batches(
+    windows: Windows, recipe: PretrainRecipe, first_step: int, rank: int, world: int
+) -> Iterator[tuple[Batch, list[Unreadable]]]:
+    """Batches of this process from a step on: window i of step s is global item s * batch_windows + i."""
+    config = recipe.training
+    share = config.batch_windows // (config.accumulation * world)
+
+    def items() -> Iterator[list[int]]:
+        for step in range(first_step, config.steps):
+            for part in range(config.accumulation):
+                start = step * config.batch_windows + (part * world + rank) * share
+                yield list(range(start, start + share))
+
+    return iter(
+        DataLoader(
+            _Readable(windows),
+            batch_sampler=items(),
+            collate_fn=_collate,
+            num_workers=config.workers,
+            generator=torch.Generator(),  # else starting the loader draws from the global generator
+            worker_init_fn=_ignore_signals,
+            prefetch_factor=4 if config.workers else None,
+        )
+    )
+
+
+def _validation_batches(validation: Windows, config: TrainingConfig) -> list[Batch]:
+    """The first windows of epoch 0, kept in memory; the same for every run on this data."""
+    n = min(config.validation_windows, len(validation))
+    share = config.batch_windows // config.accumulation
+    return [collate([validation[i] for i in range(start, min(start + share, n))]) for start in range(0, n, share)]
+
+
+def _ignore_signals(worker: int) -> None:
+    # A terminal's Ctrl-C and a scheduler's SIGTERM reach the readers too; the loop still needs them for its last step.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class _Quarantine:
+    """Windows that could not be read, listed in a file of the run; RunError when they are too many of an epoch."""
+
+    def __init__(self, path: Path, windows: Windows, recipe: PretrainRecipe, first_step: int) -> None:
+        self._path = path
+        self._epoch_windows = len(windows)
+        self._share = recipe.data.max_unreadable_share
+        first_item = first_step * recipe.training.batch_windows
+        entries = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        # Those drawn after the checkpoint will be met again.
+        kept = [entry for entry in entries if entry["drawn_for"] < first_item]
+        self._items = {entry["item"] for entry in kept}
+        if len(kept) < len(entries):
+            path.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+
+    def add(self, unreadable: list[Unreadable]) -> None:
+        for each in unreadable:
+            with self._path.open("a") as file:
+                file.write(json.dumps(each._asdict()) + "\n")
+            self._items.add(each.item)
+            epoch = each.item // self._epoch_windows
+            bad = sum(item // self._epoch_windows == epoch for item in self._items)
+            if bad > self._share * self._epoch_windows:
+                raise RunError(
+                    f"{bad} of {self._epoch_windows} windows of epoch {epoch} cannot be read, more than the share of "
+                    f"{self._share:g}; the last: {each.error}; `ssl-tt check` lists them all ({self._path})"
+                )
+
+
+# --- Logs and signals ------------------------------------------------------------------------------------------------
+
+
+class _Metrics:
+    """Lines of metrics.jsonl and curves of TensorBoard, both cut back to the step that a run goes on from."""
+
+    def __init__(self, run: Path, first_step: int, *, enabled: bool) -> None:
+        self._enabled = enabled
+        if not enabled:
+            return
+        path = run / "metrics.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if first_step and path.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first_step]
+        path.write_text("".join(kept))
+        self._file = path.open("a")
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1 if first_step else None)
+
+    def write(self, step: int, split: str, values: dict[str, float]) -> None:
+        if not self._enabled:
+            return
+        self._file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+        for name, value in values.items():
+            self._board.add_scalar(f"{split}/{name}", value, step)
+
+    def flush(self) -> None:
+        if self._enabled:
+            self._file.flush()
+            self._board.flush()
+
+    def __enter__(self) -> "_Metrics":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._enabled:
+            self._file.close()
+            self._board.close()
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM, SIGINT or SIGUSR1 has come; a second Ctrl-C interrupts at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if number == signal.SIGINT and received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

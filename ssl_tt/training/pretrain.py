@@ -1,0 +1,172 @@
+"""One run: conversations, encoder, objective, loop, and a run directory that rebuilds itself."""
+
+import ctypes
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_tt import __version__
+from ssl_tt import recipe as recipes
+from ssl_tt.data.atomic import atomically
+from ssl_tt.data.conversation import Conversation, Split
+from ssl_tt.data.windows import Windows
+from ssl_tt.encoder.encoder import Encoder
+from ssl_tt.encoder.frontend import log_mel_statistics
+from ssl_tt.encoder.receptive_field import check_window, receptive_field
+from ssl_tt.errors import InputError
+from ssl_tt.objectives import build
+from ssl_tt.timebase import samples
+from ssl_tt.training import checkpoint, loop
+from ssl_tt.training.config import PretrainRecipe
+from ssl_tt.training.corpora import Splits, conversations
+
+STATISTICS_WINDOWS = 256
+"""Windows whose log-mel gives the front end's fixed mean and deviation; with 4 s and two channels, half an hour."""
+
+# Fields that may differ when a run goes on: they change no bit of the weights.
+_FREE = {"training.workers"}
+
+_PACKAGES = ("torch", "accelerate", "numpy", "scipy", "soundfile", "safetensors", "pydantic")
+
+
+def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None, quiet: bool = False) -> Path:
+    """Train the recipe's encoder into the run directory `out`, or go on there from the newest checkpoint.
+
+    splits: conversations for `train` and `validation` if they are read already; otherwise those of the recipe. Raises
+    InputError if `out` belongs to another recipe or the window is shorter than the receptive field, RunError if training
+    fails, StoppedEarly if it was asked to stop.
+    """
+    keep_freed_memory()
+    check_window(receptive_field(recipe.encoder), recipe.data.window_seconds)
+    _claim(out, recipe)
+    splits = splits or conversations(recipe)[0]
+
+    torch.manual_seed(recipe.seed)  # the encoder first: with one seed it starts alike under every objective
+    encoder = Encoder(recipe.encoder)
+    windows, validation = _windows(splits, recipe, encoder)
+    if checkpoint.newest(out) is None:
+        encoder.frontend.set_statistics(*log_mel_statistics(encoder.frontend, _statistics_audio(windows)))
+    objective = build(recipe.objective, encoder)
+
+    _write_json(out / "environment.json", _environment())
+    digest = _digest(splits)
+    state = loop.train(objective, recipe, windows, validation, out, data_digest=digest, quiet=quiet)
+    _write_json(out / "cost.json", cost(recipe, encoder, splits, state))
+    return out
+
+
+def cost(recipe: PretrainRecipe, encoder: Encoder, splits: Splits, state: dict[str, Any]) -> dict[str, float]:
+    """What a run cost. Hours are those of the recordings; seconds of audio, as in MACs a second, of single channels."""
+    field = receptive_field(encoder)
+    return {
+        "parameters": encoder.parameter_count,
+        "macs_per_second_of_audio": encoder.macs_per_second,
+        "receptive_field_ms": field.span_ms,
+        "lookahead_ms": field.lookahead_ms,
+        "seconds_of_audio_per_second": state["seconds_of_audio_per_second"],
+        "pretrain_audio_hours": sum(conversation.duration_seconds for conversation in splits["train"]) / 3600,
+        "pretrain_seconds": state["seconds"],
+    }
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory instead of handing it back and faulting it in again, page by page, every step.
+
+    Batches and activations are allocated anew in each step; above the thresholds glibc maps and unmaps them, and the
+    page faults cost a third to two thirds of some steps on CPU. The same as MALLOC_MMAP_THRESHOLD_ and
+    MALLOC_TRIM_THRESHOLD_ in the environment, which would have to be there before the process starts.
+    """
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(m_mmap_threshold, 1 << 30)
+        mallopt(m_trim_threshold, 1 << 30)
+
+
+def _claim(out: Path, recipe: PretrainRecipe) -> None:
+    """Make `out` the run directory of the recipe; InputError if it is something else's."""
+    path = out / "recipe.toml"
+    if not path.exists():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(
+                f"{out}: holds other files, expected a new folder or a run directory: choose another --out"
+            )
+        with atomically(path) as file:
+            file.write(recipes.dump(recipe).encode())
+        return
+    there, given = recipes.flatten(recipes.load(path, PretrainRecipe)), recipes.flatten(recipe)
+    for name in dict.fromkeys((*given, *there)):
+        if there.get(name) != given.get(name) and name not in _FREE:
+            raise InputError(
+                f"{out}: checkpoint folder of another recipe: {name} is {_said(there, name)} there, "
+                f"{_said(given, name)} in this one: choose another --out"
+            )
+
+
+def _said(fields: dict[str, Any], name: str) -> str:
+    return json.dumps(fields[name]) if name in fields else "not given"
+
+
+def _windows(splits: Splits, recipe: PretrainRecipe, encoder: Encoder) -> tuple[Windows, Windows]:
+    """Windows of a whole number of frames to train on, and those to validate on, which no seed but the data's moves."""
+    needed: tuple[Split, ...] = ("train", "validation")
+    for split in needed:
+        if not splits.get(split):
+            raise InputError(f"data.pretrain: no conversation for {split}; raise data.{split}_share or add corpora")
+    rate, data = encoder.sample_rate_hz, recipe.data
+    length = samples(data.window_seconds, rate)
+    length -= length % encoder.hop_samples
+
+    def windows(of_split: list[Conversation], seed: int, swap_channels: bool) -> Windows:
+        return Windows(of_split, length, rate, encoder.frame_rate_hz, seed, swap_channels)
+
+    return (
+        windows(splits["train"], recipe.seed, recipe.training.swap_channels),
+        windows(splits["validation"], data.split_seed, swap_channels=False),
+    )
+
+
+def _statistics_audio(windows: Windows) -> Iterator[Tensor]:
+    """Samples [S, N] of the first windows of the first epoch that can be read."""
+    for item in range(min(STATISTICS_WINDOWS, len(windows))):
+        try:
+            yield windows[item].samples
+        except InputError:
+            continue  # training meets it again, and lists it
+
+
+def _digest(splits: Splits) -> str:
+    """Of all that the drawn windows depend on: which conversations, in which order, how long, with which audio."""
+    facts = [
+        [c.id, c.sha256, c.sample_rate_hz, c.channels, c.duration_seconds]
+        for split in ("train", "validation")
+        for c in splits[split]
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "ssl_tt": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    with atomically(path) as file:
+        file.write(json.dumps(value, indent=2).encode() + b"\n")

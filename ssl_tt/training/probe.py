@@ -1,0 +1,389 @@
+"""Linear probes: how much of turn-taking can be read off frozen features by a line?
+
+Two tasks. `shift_hold`: at each silence of the preset, does the other speaker take the turn? `future_activity`: which
+of the next 60 bins of 50 ms will a speaker fill? Features of both channels stand side by side, the speaker in question
+first (before a silence the one who spoke last), so that swapping the speakers swaps the answer.
+
+Everything is fitted and chosen on the training conversations, by validation that keeps a conversation together. The
+conversations that are scored meet their labels in `score` alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_tt import timebase
+from ssl_tt.data.conversation import Conversation
+from ssl_tt.errors import InputError
+from ssl_tt.training.config import ProbeConfig
+from ssl_tt.training.features import Frames, Reader
+from ssl_tt.turns import metrics
+from ssl_tt.turns.activity import activity
+from ssl_tt.turns.events import Event, find_events, last_speaker
+from ssl_tt.turns.targets import FUTURE_BINS, FUTURE_SECONDS, future_activity
+
+Floats = NDArray[np.float64]
+
+
+# -------------------------------------------------------------------------------------------------------- questions
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about one conversation: who takes the turn at its silences, who speaks after some of its frames."""
+
+    conversation: Conversation
+    activity: NDArray[np.bool_]
+    """[T, 2]"""
+    events: list[Event]
+    frames: Frames
+    """Frames [F] at which future activity is asked for."""
+    future: NDArray[np.bool_]
+    """Its answers [F, 2, 60]."""
+    stretch: Frames = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Frames [Q] at which a picture shows the belief in a shift; not scored."""
+
+    @property
+    def decisions(self) -> Frames:
+        return np.array([event.decision for event in self.events], dtype=np.int64)
+
+    @property
+    def previous(self) -> Frames:
+        return np.array([event.previous for event in self.events], dtype=np.int64)
+
+    @property
+    def shift(self) -> NDArray[np.bool_]:
+        return np.array([event.kind == "shift" for event in self.events], dtype=bool)
+
+
+def ask(conversation: Conversation, frame_rate_hz: float, config: ProbeConfig) -> Question:
+    """The questions of the tasks in `config`; InputError for a conversation without segments or not of two speakers."""
+    spoken = activity(conversation, frame_rate_hz)
+    frames = np.zeros(0, np.int64)
+    if "future_activity" in config.tasks:
+        step = max(1, timebase.frames(config.frame_every_seconds, frame_rate_hz))
+        known = timebase.frames(conversation.duration_seconds - FUTURE_SECONDS, frame_rate_hz)
+        frames = np.arange(step - 1, known, step)
+    # Found for either task: an activity that is not of two speakers is refused here.
+    events = find_events(spoken, frame_rate_hz, config.preset)
+    return Question(
+        conversation=conversation,
+        activity=spoken,
+        events=events if "shift_hold" in config.tasks else [],
+        frames=frames,
+        future=future_activity(conversation, frame_rate_hz, frames),
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The questions about several conversations, one after the other."""
+
+    questions: Sequence[Question]
+
+    @property
+    def shift(self) -> NDArray[np.bool_]:
+        """[E]"""
+        return np.concatenate([question.shift for question in self.questions])
+
+    @property
+    def previous(self) -> Frames:
+        """[E]"""
+        return np.concatenate([question.previous for question in self.questions])
+
+    @property
+    def future(self) -> NDArray[np.bool_]:
+        """[F, 2, 60]"""
+        return np.concatenate([question.future for question in self.questions])
+
+    @property
+    def event_conversation(self) -> Frames:
+        """Place in `questions` of the conversation of each event, [E]."""
+        return np.repeat(np.arange(len(self.questions)), [len(question.events) for question in self.questions])
+
+    @property
+    def frame_conversation(self) -> Frames:
+        """The same of each frame, [F]."""
+        return np.repeat(np.arange(len(self.questions)), [len(question.frames) for question in self.questions])
+
+
+# ------------------------------------------------------------------------------------------------- reading features
+
+
+@dataclass(frozen=True)
+class Read:
+    """One representation at all that was asked, the two speakers by channel."""
+
+    decisions: NDArray[np.float32]
+    """[E, 2, D]"""
+    frames: NDArray[np.float32]
+    """[F, 2, D]"""
+    stretch: NDArray[np.float32]
+    """[Q, 2, D]"""
+
+
+def read(reader: Reader, asked: Asked) -> dict[str, Read]:
+    """Every representation of a reader at all that is asked; each conversation is read once."""
+    parts: dict[str, list[tuple[NDArray[np.float32], ...]]] = {}
+    for question in asked.questions:
+        wanted = (question.decisions, question.frames, question.stretch)
+        points = np.unique(np.concatenate(wanted))
+        if len(points) == 0:
+            continue
+        for name, found in reader(question.conversation, points).items():
+            parts.setdefault(name, []).append(tuple(found[np.searchsorted(points, frames)] for frames in wanted))
+    return {name: Read(*map(np.concatenate, zip(*found, strict=True))) for name, found in parts.items()}
+
+
+def by_role(features: NDArray[np.float32], first: Frames) -> NDArray[np.float32]:
+    """Features [P, 2, D] by channel as [P, 2 * D]: those of the speakers `first` [P], then those of the others."""
+    order = np.stack([first, 1 - first], axis=1)
+    return np.take_along_axis(features, order[:, :, None], axis=1).reshape(len(features), -1)
+
+
+# ---------------------------------------------------------------------------------------------------- linear models
+
+
+@dataclass(frozen=True)
+class Line:
+    """A linear model on features standardised by the training conversations."""
+
+    mean: Floats
+    scale: Floats
+    weights: Floats
+    """[D] or [D, outputs]"""
+    bias: Floats | float
+    """One number, or [outputs]"""
+    regularisation: float
+    """The inverse regularisation C that validation chose."""
+
+    def __call__(self, features: NDArray[np.float32]) -> Floats:
+        """Scores [P] or [P, outputs] of features [P, D]."""
+        return (features - self.mean) / self.scale @ self.weights + self.bias
+
+
+def fit_shift_hold(
+    features: NDArray[np.float32], shift: NDArray[np.bool_], conversation: Frames, config: ProbeConfig
+) -> Line:
+    """Logistic regression of shift (above 0) against hold from features [E, D], both classes of equal weight.
+
+    C is the candidate of best balanced accuracy on the conversations left out; of equals, the most regularised.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    mean, scale = _moments(features)
+    x = (features - mean) / scale
+    # Newton's method costs events * features**2 a step, L-BFGS events * features: timed on 1,000 to 50,000 events.
+    solver = "newton-cholesky" if len(x) > 20 * x.shape[1] else "lbfgs"
+
+    def fits(rows: NDArray[np.bool_]) -> Iterator[tuple[float, Floats, float]]:
+        if not 0 < shift[rows].sum() < rows.sum():
+            raise InputError(
+                f"shift_hold: training conversations with {int(shift.sum())} shifts and {int((~shift).sum())} holds, "
+                "expected several conversations with both: add training conversations, or drop the task"
+            )
+        model = LogisticRegression(class_weight="balanced", solver=solver, max_iter=1000, warm_start=True)
+        for c in sorted(config.regularisation):
+            model.set_params(C=c).fit(x[rows], shift[rows])
+            yield c, model.coef_[0].copy(), float(model.intercept_[0])
+
+    answered: dict[float, NDArray[np.bool_]] = {}
+    for held_out in _folds(conversation, config.folds):
+        for c, weights, bias in fits(~held_out):
+            answered.setdefault(c, np.zeros(len(x), dtype=bool))[held_out] = x[held_out] @ weights + bias >= 0
+    truth = shift.astype(np.int64)
+    scores = {
+        c: metrics.balanced_accuracy(metrics.confusion_counts(truth, a, 0 * truth, 1)[0]) for c, a in answered.items()
+    }
+    best = max(scores, key=lambda c: (float(scores[c]), -c))
+    weights, bias = next((weights, bias) for c, weights, bias in fits(np.ones(len(x), dtype=bool)) if c == best)
+    return Line(mean, scale, weights, bias, best)
+
+
+def fit_future(
+    features: NDArray[np.float32], future: NDArray[np.bool_], conversation: Frames, config: ProbeConfig
+) -> Line:
+    """Ridge regression of a speaker's 60 bins from features [F, 2, D] of both, each speaker's in turn coming first.
+
+    The penalty 1/C is that of least squared error on the conversations left out. All of it follows from sums of
+    products over each fold, which are taken once: scikit-learn's Ridge for every fold and penalty, at the price of one.
+    """
+    width = features.shape[2]
+    mean, scale = (np.tile(moment, 2) for moment in _moments(features.reshape(-1, width)))
+    folds = list(_folds(conversation, config.folds))
+    products = [_products(features, future, np.flatnonzero(fold), mean, scale) for fold in folds]
+    whole = [sum(parts) for parts in zip(*products, strict=True)]
+
+    def solve(gram: Floats, cross: Floats, penalty: float) -> Floats:
+        from scipy.linalg import solve
+
+        penalised = gram + penalty * np.diag(np.append(np.ones(2 * width), 0.0))  # the last column is the intercept
+        return solve(penalised, cross, assume_a="pos")
+
+    def error(c: float) -> float:
+        total = 0.0
+        for gram, cross in products:
+            weights = solve(whole[0] - gram, whole[1] - cross, 1 / c)
+            total += float((weights * (gram @ weights - 2 * cross)).sum())  # but for the sum of squares of the answers
+        return total
+
+    best = min(sorted(config.regularisation), key=error)
+    weights = solve(whole[0], whole[1], 1 / best)
+    return Line(mean, scale, weights[:-1], weights[-1], best)
+
+
+def answer_future(line: Line, features: NDArray[np.float32]) -> Floats:
+    """Scores [F, 2, 60] of features [F, 2, D]."""
+    orders = (by_role(features, np.full(len(features), speaker)) for speaker in (0, 1))
+    return np.stack([line(order) for order in orders], axis=1)
+
+
+def _products(
+    features: NDArray[np.float32], future: NDArray[np.bool_], rows: Frames, mean: Floats, scale: Floats
+) -> tuple[Floats, Floats]:
+    """Sums of x x' and x y' over rows, x being the standardised features of either order and a 1, y the bins."""
+    size = len(mean) + 1
+    gram, cross = np.zeros((size, size)), np.zeros((size, FUTURE_BINS))
+    for block in np.array_split(rows, len(rows) // 4096 + 1):
+        for speaker in (0, 1):
+            x = np.ones((len(block), size), dtype=np.float32)
+            x[:, :-1] = (by_role(features[block], np.full(len(block), speaker)) - mean) / scale
+            gram += x.T @ x
+            cross += x.T @ future[block, speaker].astype(np.float32)
+    return gram, cross
+
+
+def _moments(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Mean and standard deviation [D] of features [P, D]; a constant feature is divided by 1."""
+    mean = features.mean(axis=0, dtype=np.float64)
+    scale = features.std(axis=0, dtype=np.float64)
+    return mean, np.where(scale > 1e-6 * (np.abs(mean) + 1e-3), scale, 1.0)
+
+
+def _folds(conversation: Frames, folds: int) -> Iterator[NDArray[np.bool_]]:
+    """Rows held out in turn, [P] bool; a conversation is in one fold alone."""
+    from sklearn.model_selection import GroupKFold
+
+    n_groups = len(np.unique(conversation))
+    if n_groups < 2:
+        raise InputError(
+            f"{n_groups} training conversation{'s' * (n_groups != 1)} to probe with, expected at least 2, so that the "
+            "regularisation can be validated: add annotated conversations"
+        )
+    for _, rows in GroupKFold(min(folds, n_groups)).split(conversation, groups=conversation):
+        held_out = np.zeros(len(conversation), dtype=bool)
+        held_out[rows] = True
+        yield held_out
+
+
+# ---------------------------------------------------------------------------------------------- answers and scores
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a system says to all that was asked; made without a look at the truth."""
+
+    shift: Floats | None
+    """Score [E] of a shift; from 0 on it is the answer."""
+    future: Floats | None
+    """Scores [F, 2, 60]."""
+    stretch: Floats | None
+    """Probability of a shift [Q], were there a decision now; NaN before anyone has spoken alone."""
+    regularisation: dict[str, float]
+    """The inverse regularisation chosen for each task."""
+
+
+def answer(train: Read, asked_train: Asked, test: Read, asked_test: Asked, config: ProbeConfig) -> Answers:
+    """Fit on the training conversations, answer for the others: of their questions, only frames and speakers count."""
+    shift = future = stretch = None
+    chosen = {}
+    if "shift_hold" in config.tasks:
+        x = by_role(train.decisions, asked_train.previous)
+        line = fit_shift_hold(x, asked_train.shift, asked_train.event_conversation, config)
+        shift, chosen["shift_hold"] = line(by_role(test.decisions, asked_test.previous)), line.regularisation
+        last = np.concatenate([last_speaker(question.activity)[question.stretch] for question in asked_test.questions])
+        belief = 1 / (1 + np.exp(-line(by_role(test.stretch, np.maximum(last, 0)))))
+        stretch = np.where(last >= 0, belief, np.nan)
+    if "future_activity" in config.tasks:
+        line = fit_future(train.frames, asked_train.future, asked_train.frame_conversation, config)
+        future, chosen["future_activity"] = answer_future(line, test.frames), line.regularisation
+    return Answers(shift, future, stretch, chosen)
+
+
+def answer_majority(asked_train: Asked, asked_test: Asked, config: ProbeConfig) -> Answers:
+    """The floor: always the more frequent class of training, and for every frame the same."""
+    shift = future = stretch = None
+    if "shift_hold" in config.tasks:
+        share = asked_train.shift.mean()
+        shift = np.full(len(asked_test.shift), 1.0 if share >= 0.5 else -1.0)
+        stretch = np.full(sum(len(question.stretch) for question in asked_test.questions), share)
+    if "future_activity" in config.tasks:
+        future = np.broadcast_to(asked_train.future.mean(axis=(0, 1)), asked_test.future.shape)
+    return Answers(shift, future, stretch, {})
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores under every draw of conversations, the first being the score itself; NaN where not defined."""
+
+    values: dict[str, dict[str, Floats]]
+    """task -> metric -> [1 + draws]"""
+    horizons: Floats | None
+    """ROC AUC of each bin of future activity [60]."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "values": {
+                task: {metric: numbers(values) for metric, values in scores.items()}
+                for task, scores in self.values.items()
+            },
+            "horizons": None if self.horizons is None else numbers(self.horizons),
+        }
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> "Scores":
+        return cls(
+            values={
+                task: {metric: np.array(values, dtype=np.float64) for metric, values in scores.items()}
+                for task, scores in table["values"].items()
+            },
+            horizons=None if table["horizons"] is None else np.array(table["horizons"], dtype=np.float64),
+        )
+
+
+def score(answers: Answers, asked: Asked, draws: Floats) -> Scores:
+    """Answers against the truth, under weights `draws` [1 + draws, conversations] of `metrics.draws`.
+
+    shift_hold: balanced accuracy, weighted F1, ROC AUC over events. future_activity: mean over the 60 bins of the ROC
+    AUC over frames and speakers.
+    """
+    n = len(asked.questions)
+    values: dict[str, dict[str, Floats]] = {}
+    horizons = None
+    if answers.shift is not None:
+        truth, conversation = asked.shift, asked.event_conversation
+        counts = metrics.confusion_counts(truth, answers.shift >= 0, conversation, n)
+        confusion = np.tensordot(draws, counts, axes=1)
+        pairs = metrics.concordance(truth, answers.shift, conversation, n)
+        values["shift_hold"] = {
+            "balanced_accuracy": metrics.balanced_accuracy(confusion),
+            "weighted_f1": metrics.weighted_f1(confusion),
+            "roc_auc": metrics.roc_auc(pairs, draws),
+        }
+    if answers.future is not None:
+        truth = asked.future.reshape(-1, FUTURE_BINS)
+        said = answers.future.reshape(-1, FUTURE_BINS)
+        conversation = np.repeat(asked.frame_conversation, 2)
+        bins = range(FUTURE_BINS)
+        found = [metrics.concordance(truth[:, i], said[:, i], conversation, n) for i in bins]
+        curves = np.stack([metrics.roc_auc(pairs, draws) for pairs in found])
+        values["future_activity"] = {"roc_auc": curves.mean(axis=0)}
+        horizons = curves[:, 0]
+    return Scores(values, horizons)
+
+
+def numbers(values: Floats) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]

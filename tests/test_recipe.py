@@ -1,0 +1,243 @@
+"""Recipes: what is right is read and written back, what is wrong is told in one line."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from ssl_tt import recipe
+from ssl_tt.errors import InputError
+from ssl_tt.recipe import Settings
+from ssl_tt.training.config import CompareRecipe, PretrainRecipe
+
+MINIMAL = """
+name = "tiny"
+[data]
+pretrain = ["corpus"]
+[objective]
+kind = "cpc"
+"""
+
+
+class Inner(Settings):
+    count: int = 3
+    ratio: float = 0.5
+    name: str = "a"
+
+
+class Left(Settings):
+    kind: Literal["left"] = "left"
+    shared: int = 1
+    only_left: Annotated[int, Field(ge=1, le=9)] = 2
+
+
+class Right(Settings):
+    kind: Literal["right"] = "right"
+    shared: int = 1
+
+
+class Everything(Settings):
+    flag: bool = False
+    rate: Annotated[float, Field(gt=0)] | None = None
+    choice: Literal[8000, 16000] = 8000
+    word: Literal["none", "some"] = "some"
+    numbers: tuple[int, ...] = (1, 2)
+    pair: tuple[float, float] = (0.0, 1.0)
+    inners: tuple[Inner, ...] = (Inner(),)
+    inner: Inner = Inner()
+    by_name: Annotated[dict[str, Inner], Field(default_factory=dict)]
+    words: Annotated[dict[str, tuple[str, ...]], Field(default_factory=dict)]
+    side: Annotated[Left | Right, Field(discriminator="kind")] = Left()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def write(text: str) -> Path:
+        path = tmp_path / "recipe.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def refused(path: Path | None, model: type[Settings], *options: str) -> str:
+    with pytest.raises(InputError) as caught:
+        recipe.load(path, model, options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# --- Round trip
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+INTS = st.integers(-(2**63), 2**63 - 1)
+INNER = st.builds(Inner, count=INTS, ratio=FLOATS, name=TEXT)
+EVERYTHING = st.builds(
+    Everything,
+    flag=st.booleans(),
+    rate=st.none() | st.floats(1e-300, 1e300),
+    choice=st.sampled_from([8000, 16000]),
+    word=st.sampled_from(["none", "some"]),
+    numbers=st.lists(INTS, max_size=4).map(tuple),
+    pair=st.tuples(FLOATS, FLOATS),
+    inners=st.lists(INNER, max_size=3).map(tuple),
+    inner=INNER,
+    by_name=st.dictionaries(TEXT, INNER, max_size=2),
+    words=st.dictionaries(TEXT, st.lists(TEXT, max_size=2).map(tuple), max_size=2),
+    side=st.builds(Left, only_left=st.integers(1, 9)) | st.builds(Right, shared=INTS),
+)
+
+
+@given(settings=EVERYTHING)
+def test_what_is_written_is_read_back_equal(settings: Everything, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    path.write_text(recipe.dump(settings))
+    assert recipe.load(path, Everything) == settings
+
+
+@pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.toml")), ids=str)
+def test_every_recipe_of_the_project_is_read_and_written_back(path: Path, write: Any) -> None:
+    model = CompareRecipe if "objectives" in recipe.read_table(path) else PretrainRecipe
+    settings = recipe.load(path, model)
+    assert recipe.load(write(recipe.dump(settings)), model) == settings
+
+
+@pytest.mark.parametrize("model", [PretrainRecipe, CompareRecipe])
+def test_a_field_that_may_be_none_is_none_when_left_out(model: type[Settings]) -> None:
+    nullable = [each for each in recipe.fields(model) if each.expected.endswith("or none")]
+    assert nullable
+    assert {each.default for each in nullable} == {"none"}
+
+
+# --- Types
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("rate = 1", ("rate", 1.0)),
+        ("numbers = [4, 5, 6]", ("numbers", (4, 5, 6))),
+        ("pair = [1, 2]", ("pair", (1.0, 2.0))),
+    ],
+)
+def test_toml_values_of_the_right_kind_are_taken(text: str, value: tuple[str, Any], write: Any) -> None:
+    name, expected = value
+    found = getattr(recipe.load(write(text), Everything), name)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('numbers = ["3"]', 'numbers.0: given "3", expected a whole number'),
+        ("numbers = [1.5]", "numbers.0: given 1.5, expected a whole number"),
+        ("numbers = 3", "numbers: given 3, expected a list of a whole number"),
+        ("flag = 1", "flag: given 1, expected true or false"),
+        ("rate = true", "rate: given true, expected a number above 0, or none"),
+        ("rate = nan", "rate: given NaN, expected a number above 0, or none"),
+        ("rate = 0", "rate: given 0, expected a number above 0, or none"),
+        ("choice = 44100", "choice: given 44100, expected one of 8000, 16000"),
+        ("pair = [1.0]", "key pair.1 is missing, expected a number"),
+        ("inner = 3", "inner: given 3, expected a table"),
+        ("side.only_left = 3", "key side.kind is missing, expected one of left, right"),
+        ('side.kind = "up"', 'side.kind: given "up", expected one of left, right'),
+        ('side = {kind = "left", only_left = 12}', "side.only_left: given 12, expected a whole number from 1 to 9"),
+        ("side = {kind = 'right', only_left = 1}", "unknown key side.only_left, expected one of kind, shared"),
+        ("inners = [{cuont = 1}]", "unknown key inners.0.cuont; did you mean inners.0.count?"),
+        ("coutn = 1\nflag = 3", "unknown key coutn; did you mean inners.0.count? (and 1 more wrong)"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_was_expected(text: str, message: str, write: Any) -> None:
+    path = write(text)
+    assert refused(path, Everything) == f"recipe {path}: {message}"
+
+
+def test_broken_toml_is_told_with_its_line(write: Any) -> None:
+    path = write('name = "a"\nrate = = 3\n')
+    assert refused(path, Everything).startswith(f"recipe {path}: at line 2, column 8: not TOML")
+
+
+def test_what_is_no_recipe_at_all_is_told(tmp_path: Path) -> None:
+    binary = tmp_path / "audio.wav"
+    binary.write_bytes(bytes(range(256)))
+    assert "not a text file" in refused(binary, Everything)
+    assert "a folder" in refused(tmp_path, Everything)
+    assert "no such file" in refused(tmp_path / "missing.toml", Everything)
+
+
+def test_a_recipe_of_the_other_kind_is_told(write: Any) -> None:
+    path = write(MINIMAL)
+    assert "`ssl-tt pretrain`" in refused(path, CompareRecipe)
+    compare = write(MINIMAL.replace("[objective]", "[objectives.a]"))
+    assert "`ssl-tt compare`" in refused(compare, PretrainRecipe)
+
+
+# --- Options
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "value"),
+    [
+        (["--training.steps", "7"], ("training", "steps"), 7),
+        (["--training.steps=7"], ("training", "steps"), 7),
+        (["--training.learning-rate", "1"], ("training", "learning_rate"), 1.0),
+        (["--training.learning_rate", ".5"], ("training", "learning_rate"), 0.5),
+        (["--training.swap-channels", "false"], ("training", "swap_channels"), False),
+        (["--name", "3"], ("name",), "3"),
+        (["--data.pretrain", "a", "b"], ("data", "pretrain"), ("a", "b")),
+        (["--encoder.normalisation", "none"], ("encoder", "normalisation"), "none"),
+        (["--encoder.frontend.high_hz", "none"], ("encoder", "frontend", "high_hz"), None),
+        (["--encoder.stacks.0.dilations", "1", "2"], ("encoder", "stacks", 0, "dilations"), (1, 2)),
+        (["--encoder.stacks", "[{kernel = 2}, {kernel = 5}]"], ("encoder", "stacks", 1, "kernel"), 5),
+        (["--objective.steps", "9"], ("objective", "steps"), 9),
+        (["--simulate.a-b.hours", "2"], ("simulate", "a-b", "hours"), 2.0),
+        (["--simulate.a.cross_talk_db", "-30"], ("simulate", "a", "cross_talk_db"), -30.0),
+    ],
+)
+def test_any_field_is_set_by_an_option(options: list[str], names: tuple[Any, ...], value: Any, write: Any) -> None:
+    found: Any = recipe.load(write(MINIMAL), PretrainRecipe, options)
+    for name in names:
+        found = getattr(found, name) if isinstance(found, Settings) else found[name]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_another_kind_starts_from_its_own_defaults(write: Any) -> None:
+    path = write(MINIMAL + "steps = 5\n")
+    settings = recipe.load(path, PretrainRecipe, ["--objective.codes", "32", "--objective.kind", "vqvae"])
+    assert settings.objective.kind == "vqvae"
+    assert settings.objective.codes == 32
+
+
+def test_the_same_kind_keeps_the_fields_of_the_file(write: Any) -> None:
+    settings = recipe.load(write(MINIMAL + "steps = 5\n"), PretrainRecipe, ["--objective.kind", "cpc"])
+    assert settings.objective.kind == "cpc"
+    assert settings.objective.steps == 5
+
+
+def test_options_alone_make_settings() -> None:
+    assert recipe.load(None, Everything, ["--inner.count", "4"]).inner.count == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--training.steps", "0"], "option --training.steps: given 0, expected a whole number at least 1"),
+        (["--training.steps", "ten"], 'option --training.steps: given "ten", expected a whole number at least 1'),
+        (["--training.steps"], "option --training.steps: given nothing, expected a whole number at least 1"),
+        (["--training.steps", "1", "2"], "option --training.steps: given 1 2, expected a whole number at least 1"),
+        (["--training.stepz", "1"], "option --training.stepz: unknown field; did you mean --training.steps?"),
+        (["--objective.codes", "8"], "option --objective.codes: unknown field; did you mean --objective.steps?"),
+        (["--encoder.stacks.1.kernel", "3"], "option --encoder.stacks.1.kernel: given place 1, expected one below 1"),
+        (["--objective.kind", "cpd"], 'option --objective.kind: given "cpd", expected one of cpc, vqvae'),
+        (["steps"], "steps: not expected here; give a field as --training.steps 100"),
+    ],
+)
+def test_a_wrong_option_is_told(options: list[str], message: str, write: Any) -> None:
+    assert refused(write(MINIMAL), PretrainRecipe, *options) == message
