@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
+from tyro.conf import Positional
 
 from ssl_tt.errors import InputError, RunError, StoppedEarly
 
 if TYPE_CHECKING:
     from ssl_tt.training.config import Experiment
-
-Positional = tyro.conf.Positional
 
 
 @dataclass
@@ -73,13 +72,16 @@ class Simulate(Verb):
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt import recipe
         from ssl_tt.data.simulate.config import SimulateConfig
-        from ssl_tt.data.simulate.simulate import simulate
 
         if self.recipe is not None and "simulate" in recipe.read_table(self.recipe):
-            for name, config in _experiment(self.recipe, overrides).simulate.items():
-                print(simulate(config, self.out / name))
+            corpora = _experiment(self.recipe, overrides).simulate
+            configs = {self.out / name: config for name, config in corpora.items()}
         else:
-            print(simulate(recipe.load(self.recipe, SimulateConfig, overrides), self.out))
+            configs = {self.out: recipe.load(self.recipe, SimulateConfig, overrides)}
+        from ssl_tt.data.simulate.simulate import simulate
+
+        for out, config in configs.items():
+            print(simulate(config, out))
 
 
 @dataclass
@@ -349,7 +351,7 @@ def _tyro(parse: Any, *arguments: Any, **options: Any) -> Any:
     except SystemExit as leave:
         if not leave.code:
             return None
-        words = re.sub(r"[╭╮╰╯│─]+", " ", box.getvalue())
+        words = re.sub(r"[╭╮╰╯│─]+|-{3,}", " ", box.getvalue())
         raise InputError(f"{options['prog']}: {' '.join(words.split())}") from None
 
 

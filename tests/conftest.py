@@ -65,3 +65,39 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = folder / "manifest.jsonl"
     write_manifest(manifest, conversations)
     return manifest
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_corpus: Path) -> Path:
+    """A recipe that pretrains a very small encoder on `tiny_corpus` in a second; every process uses one thread."""
+    path = tiny_corpus.parent / "tiny.toml"
+    path.write_text(
+        f"""
+name = "tiny"
+[data]
+pretrain = [{str(tiny_corpus)!r}]
+window_seconds = 1.0
+[encoder]
+channels = 8
+output_channels = 8
+frontend = {{ mel_bands = 10 }}
+stacks = [{{ kernel = 3, dilations = [1, 3] }}]
+dropout = 0.1
+[training]
+steps = 40
+batch_windows = 4
+accumulation = 2
+learning_rate = 1e-3
+warmup_steps = 5
+validate_every_steps = 10
+validation_windows = 4
+save_every_steps = 5
+log_every_steps = 5
+[objective]
+kind = "cpc"
+steps = 2
+context_channels = 8
+negative_count = 8
+"""
+    )
+    return path

@@ -160,7 +160,7 @@ def test_a_wrong_value_is_told_with_what_was_expected(text: str, message: str, w
 
 def test_broken_toml_is_told_with_its_line(write: Any) -> None:
     path = write('name = "a"\nrate = = 3\n')
-    assert refused(path, Everything).startswith(f"recipe {path}: at line 2, column 8: not TOML")
+    assert refused(path, Everything).startswith(f"recipe {path}: line 2, column 8: not TOML")
 
 
 def test_what_is_no_recipe_at_all_is_told(tmp_path: Path) -> None:
@@ -233,7 +233,10 @@ def test_options_alone_make_settings() -> None:
         (["--training.steps"], "option --training.steps: given nothing, expected a whole number at least 1"),
         (["--training.steps", "1", "2"], "option --training.steps: given 1 2, expected a whole number at least 1"),
         (["--training.stepz", "1"], "option --training.stepz: unknown field; did you mean --training.steps?"),
-        (["--objective.codes", "8"], "option --objective.codes: unknown field; did you mean --objective.steps?"),
+        (
+            ["--objective.negative", "8"],
+            "option --objective.negative: unknown field; did you mean --objective.negatives?",
+        ),
         (["--encoder.stacks.1.kernel", "3"], "option --encoder.stacks.1.kernel: given place 1, expected one below 1"),
         (["--objective.kind", "cpd"], 'option --objective.kind: given "cpd", expected one of cpc, vqvae'),
         (["steps"], "steps: not expected here; give a field as --training.steps 100"),

@@ -104,7 +104,7 @@ def _cut_short(path: Path, size: int, container: str, log: str, header: Header) 
             file.seek(max(0, size - 65_307))
             page = b"OggS" + file.read().rpartition(b"OggS")[2]
         lengths = page[27 : 27 + page[26]] if len(page) > 26 else b""
-        if not lengths or  len(page) < 27 + page[26] + sum(lengths):
+        if not lengths or not page[5] & 4 or len(page) < 27 + page[26] + sum(lengths):
             return "the stream has no last page"
     return None
 

@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def _with_past(x: Tensor, state: Tensor | None, past: int) -> Tensor:
+    if state is not None:
+        return torch.cat((state, x), dim=-1)
+    return F.pad(x, (past, 0)) if past else x  # padding by nothing would still copy
+
+
 class CausalConv1d(nn.Conv1d):
     """Convolution whose output frame t ends with input frame (t + 1) * stride - 1.
 
@@ -25,7 +31,7 @@ class CausalConv1d(nn.Conv1d):
             raise ValueError(f"kernel {kernel} with dilation {dilation} spans less than the stride {stride}")
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        x = F.pad(x, (self.past, 0)) if state is None else torch.cat((state, x), dim=-1)
+        x = _with_past(x, state, self.past)
         stride = self.stride[0]
         n_frames = max(0, (x.shape[-1] - self.past) // stride)
         state = x[..., n_frames * stride :]
@@ -48,7 +54,7 @@ class CausalConvTranspose1d(nn.ConvTranspose1d):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         n_frames, stride = x.shape[-1], self.stride[0]
-        x = F.pad(x, (self.past, 0)) if state is None else torch.cat((state, x), dim=-1)
+        x = _with_past(x, state, self.past)
         state = x[..., n_frames:]
         if n_frames == 0:
             return x.new_zeros(x.shape[0], self.out_channels, 0), state

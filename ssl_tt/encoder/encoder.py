@@ -61,6 +61,10 @@ class Encoder(nn.Module):
         log_mel, _ = self.features(samples)
         return self._layers(log_mel)[0]
 
+    def prelayers(self, layers: dict[str, Tensor]) -> Tensor:
+        """The short-sighted first layers of all stacks, joined, out of `layers`: [B, T, prelayer_channels]."""
+        return torch.cat([layers[f"stack{i}.prelayer"] for i in range(1, len(self.stacks) + 1)], dim=2)
+
     def _layers(
         self, log_mel: Tensor, state: tuple[StackState, ...] | None = None
     ) -> tuple[dict[str, Tensor], tuple[StackState, ...]]:
@@ -142,6 +146,11 @@ class Encoder(nn.Module):
         """Channels C of the representation, after the stacks are combined."""
         joined = len(self.stacks) if self.config.combine == "concat" else 1
         return self.config.output_channels * joined
+
+    @property
+    def prelayer_channels(self) -> int:
+        """Channels of the pre-layers of all stacks together."""
+        return self.config.channels * len(self.stacks)
 
     @property
     def parameter_count(self) -> int:

@@ -1,8 +1,8 @@
 """Settings of the objectives; free of torch. `kind` alone tells one from another."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ssl_tt.recipe import Settings
 
@@ -11,10 +11,17 @@ class CPCConfig(Settings):
     """Contrastive predictive coding (van den Oord et al. 2018, arXiv 1807.03748)."""
 
     kind: Literal["cpc"] = "cpc"
-    context: Literal["lstm", "gru", "conv"] = "lstm"
-    """Context network over the encoder's output; `conv` is a stack of causal dilated residual blocks."""
+    targets: Literal["encoder", "prelayer"] = "encoder"
+    """What is predicted: the encoder's output as in the paper, or that of its strided pre-layer, which sees a few
+    hundredths of a second. An output whose field is longer than the step ahead shares its input with the context, and
+    is recognised by that alone."""
+    context: Literal["lstm", "gru", "conv", "none"] = "lstm"
+    """Context network over the encoder's output; `conv` is a stack of causal dilated residual blocks. With `none` the
+    encoder's output itself is the context, as a long field allows; `targets` is then "prelayer"."""
+    predict_from: Literal["own", "both"] = "own"
+    """Whose contexts predict a channel's future: its own, or those of both speakers of the window."""
     context_channels: Annotated[int, Field(ge=1, le=4096)] = 256
-    """Channels of the context."""
+    """Channels of the context network."""
     context_layers: Annotated[int, Field(ge=1, le=16)] = 1
     """Layers of the recurrent context, or residual blocks of the convolutional one (dilations 1, 3, 9, ...)."""
     steps: Annotated[int, Field(ge=1, le=200)] = 12
@@ -29,6 +36,12 @@ class CPCConfig(Settings):
     """Negatives for each positive."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """Scores are divided by this before the softmax."""
+
+    @model_validator(mode="after")
+    def _context_is_no_target(self) -> Self:
+        if self.context == "none" and self.targets == "encoder":
+            raise ValueError('context = "none" would predict the encoder\'s output from itself: give targets = "prelayer"')
+        return self
 
 
 class VQVAEConfig(Settings):

@@ -30,8 +30,17 @@ class ConvContext(nn.Module):
         return x.transpose(1, 2), tuple(states)
 
 
+class NoContext(nn.Module):
+    """The frames themselves, for an encoder whose field is long enough."""
+
+    def forward(self, z: Tensor, state: None = None) -> tuple[Tensor, None]:
+        return z, None
+
+
 def build_context(config: CPCConfig, in_channels: int) -> nn.Module:
     """Context network of a recipe: `c, state = context(z, state=None)`, [B, T, C_in] -> [B, T, context_channels]."""
+    if config.context == "none":
+        return NoContext()
     channels, layers = config.context_channels, config.context_layers
     recurrent: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU}
     if config.context in recurrent:

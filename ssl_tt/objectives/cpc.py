@@ -1,5 +1,6 @@
 """Contrastive predictive coding: which of these frames comes h steps after this context?"""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -29,8 +30,10 @@ class CPCState(NamedTuple):
 class CPC(Objective):
     """Contrastive predictive coding (van den Oord et al. 2018, arXiv 1807.03748, section 2) over causal frames.
 
-    The context c_t of all frames up to t predicts frame t + h * step_frames by one linear map a step, h = 1 ... H. The
-    loss is InfoNCE: the cross-entropy, in nats, of telling that frame from negatives by the scores <W_h c_t, z> /
+    The context c_t of all frames up to t predicts frame t + h * step_frames by one linear map a step, h = 1 ... H.
+    With `targets = "prelayer"` what is predicted is the encoder's first, short-sighted layer, and with `predict_from =
+    "both"` the contexts of both speakers predict the future of each: who falls silent and who begins is then part of
+    the question, which is what turn-taking asks (neither is in the paper). The loss is InfoNCE: the cross-entropy, in nats, of telling that frame from negatives by the scores <W_h c_t, z> /
     temperature; a mean over frames and then over steps. Negatives are shared by the frames and steps of a sequence.
     """
 
@@ -38,14 +41,20 @@ class CPC(Objective):
         super().__init__(encoder)
         self.config = config
         self.context = build_context(config, encoder.output_channels)
-        self.predictors = nn.ModuleList(
-            nn.Linear(config.context_channels, encoder.output_channels, bias=False) for _ in range(config.steps)
+        has_network = config.context != "none"
+        inputs = (config.context_channels if has_network else encoder.output_channels) * (
+            2 if config.predict_from == "both" else 1
         )
+        targets = encoder.output_channels if config.targets == "encoder" else encoder.prelayer_channels
+        self.predictors = nn.ModuleList(nn.Linear(inputs, targets, bias=False) for _ in range(config.steps))
+        for predictor in self.predictors:  # scores near 0 at the start, so the loss is near log(negatives + 1)
+            nn.init.normal_(predictor.weight, std=1 / math.sqrt(inputs * targets))
 
     def forward(self, batch: Batch) -> Loss:
         """Loss of a batch; InputError where the windows are too short for the steps or hold no such negatives."""
-        z, context = self._encode(rearrange(batch.samples, "b s n -> (b s) n"))
-        candidates, pool = self._draw(z, batch.conversation, speakers=batch.samples.shape[1])
+        speakers = batch.samples.shape[1]
+        z, context = self._encode(rearrange(batch.samples, "b s n -> (b s) n"), speakers)
+        candidates, pool = self._draw(z, batch.conversation, speakers)
         losses, accuracies = self._scores(z, context, rearrange(candidates, "b t c -> (b t) c")[pool.frames], pool)
         parts = {
             "accuracy": accuracies.mean(),
@@ -55,32 +64,43 @@ class CPC(Objective):
         return Loss(losses.mean(), parts)
 
     def representations(self, samples: Tensor, state: CPCState | None = None) -> tuple[dict[str, Tensor], CPCState]:
-        """`encoder` [B, T, C] and `context` [B, T, context_channels] of samples [B, N]."""
+        """`encoder` [B, T, C] and, if there is such a network, `context` [B, T, context_channels] of samples [B, N]."""
         z, encoder_state = self.encoder(samples, state.encoder if state else None)
         context, context_state = self.context(z, state.context if state else None)
-        return {"encoder": z, "context": context}, CPCState(encoder_state, context_state)
+        found = {"encoder": z} if self.config.context == "none" else {"encoder": z, "context": context}
+        return found, CPCState(encoder_state, context_state)
 
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
         """`input` log-mel [B, T * stride, M]; `loss_by_step` (nats) and `accuracy_by_step`, both [H].
 
-        Negatives are all other frames of the same sequence, whatever the recipe trains with, so nothing is drawn.
+        The samples [B, N] are the channels of one window. Negatives are all other frames of the same sequence, whatever the recipe trains with, so nothing is drawn.
         """
         log_mel, _ = self.encoder.features(samples)
-        z, context = self._encode(samples)
+        z, context = self._encode(samples, speakers=len(samples))
         frames = torch.arange(z.shape[1], device=z.device).expand(z.shape[:2])
         losses, accuracies = self._scores(z, context, z, Pool(frames, left_out=frames))
         return {"input": log_mel, "loss_by_step": losses, "accuracy_by_step": accuracies}
 
-    def _encode(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames [B, T, C] and contexts [B, T, context_channels] of whole windows [B, N]."""
-        z, _ = self.encoder(samples)
+    def _encode(self, samples: Tensor, speakers: int) -> tuple[Tensor, Tensor]:
+        """Targets [B, T, C] and what they are predicted from [B, T, C'] of whole windows [B, N], in the order "(b s)"."""
+        layers = self.encoder.layers(samples)
+        context, _ = self.context(layers["encoder"])
+        if self.config.predict_from == "both":
+            if speakers != 2:
+                raise InputError(
+                    f'objective.predict_from "both": got windows of {speakers} channels, expected 2, one a speaker; '
+                    'choose "own"'
+                )
+            other = rearrange(rearrange(context, "(b s) t c -> b s t c", s=2).flip(1), "b s t c -> (b s) t c")
+            context = torch.cat([context, other], dim=2)
+        z = layers["encoder"] if self.config.targets == "encoder" else self.encoder.prelayers(layers)
         reach = self.config.steps * self.config.step_frames
         if z.shape[1] <= reach:
             raise InputError(
                 f"window of {z.shape[1]} frames, expected more than the {reach} that CPC predicts ahead: "
                 "raise data.window_seconds or lower objective.steps"
             )
-        return z, self.context(z)[0]
+        return z, context
 
     def _draw(self, z: Tensor, conversation: Tensor, speakers: int) -> tuple[Tensor, Pool]:
         """Sequences to draw from [B', T, C] and the pool drawn for each of z's."""

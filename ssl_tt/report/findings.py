@@ -1,6 +1,6 @@
 """What the numbers say, one sentence each, and no more than their intervals allow."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ssl_tt.report.names import METRICS, SYSTEMS, chance, full_name, headline, said, task_name
@@ -54,7 +54,7 @@ def _against_baselines(row: Row, differences: Sequence[Row], labels: Mapping[str
     doubt = task_name(row["task"], labels).removeprefix(task)
     subject = f"{said(SYSTEMS, row['system'])}'s frozen {said({}, row['representation'])}"
     if row["value"] is None:
-        return f"{subject} has no score for {task}{doubt}: the test conversations hold too few events."
+        return f"{subject} has no score for {task}{doubt}: the conversations scored hold too few events."
     level = chance(row["metric"])
     score = f"{_score(row)} {said(METRICS, row['metric'])}{doubt}"
     does = _DOES.get(row["task"], f"reaches, for {task},")
@@ -66,14 +66,15 @@ def _against_baselines(row: Row, differences: Sequence[Row], labels: Mapping[str
 
 
 def _comparisons(differences: Sequence[Row]) -> Iterator[str]:
-    for found in ("above", "not distinguishable", "below"):
-        for d in differences:
-            if verdict(d) == found:
-                other = full_name(d["other"], d["other_representation"])
-                if found == "not distinguishable":
-                    yield f"not distinguishable from {_article(d['other'])}{other} ({_score(d, signed=True)})"
-                else:
-                    yield f"{_score(d, magnitude=True)} {found} {_article(d['other'])}{other}"
+    by_verdict: dict[str, list[str]] = {"above": [], "below": [], "not distinguishable": []}
+    for d in differences:
+        found, other = verdict(d), _article(d["other"]) + full_name(d["other"], d["other_representation"])
+        apart = found != "not distinguishable"
+        text = f"{_score(d, magnitude=True)} {found} {other}" if apart else f"{other} ({_score(d, signed=True)})"
+        by_verdict[found].append(text)
+    yield from by_verdict["above"] + by_verdict["below"]
+    if by_verdict["not distinguishable"]:
+        yield f"not distinguishable from {_list(by_verdict['not distinguishable'], 'or')}"
 
 
 def _between(d: Row) -> str:
@@ -91,7 +92,7 @@ def _highest(rows: Sequence[Row]) -> list[str]:
         return []
     name = full_name(best["system"], best["representation"])
     return [
-        f"The highest score for {task_name(best['task'], {})} is {_article(best['system'])}{name}'s, {_score(best)}."
+        f"The highest score for {task_name(best['task'], {})} is that of {_article(best['system'])}{name}: {_score(best)}."
     ]
 
 
@@ -123,6 +124,6 @@ def _score(row: Row, *, signed: bool = False, magnitude: bool = False) -> str:
     return " ".join(part for part in interval(row, signed=signed) if part)
 
 
-def _list(parts: Iterator[str]) -> str:
+def _list(parts: Iterable[str], word: str = "and") -> str:
     *first, last = [*parts] or [""]
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{', '.join(first)} {word} {last}" if first else last

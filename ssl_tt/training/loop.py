@@ -86,7 +86,7 @@ def train(
 
     # --- Data and logs
     quarantine = _Quarantine(run / "quarantine.jsonl", windows, recipe, first_step)
-    batches = _batches(windows, recipe, first_step, rank, world)
+    reader = batches(windows, recipe, first_step, rank, world)
     validation_batches = _validation_batches(validation, config)
     metrics = _Metrics(run, first_step, enabled=accelerator.is_main_process)
     progress = tqdm(
@@ -144,7 +144,7 @@ def train(
             means: dict[str, float] = {}
             for _ in range(config.accumulation):
                 asked = time.perf_counter()
-                batch, unreadable = next(batches)
+                batch, unreadable = next(reader)
                 waited += time.perf_counter() - asked
                 quarantine.add(unreadable)
                 with accelerator.accumulate(model):
@@ -283,7 +283,7 @@ def _collate(windows: list[tuple[Window, list[Unreadable]]]) -> tuple[Batch, lis
     return collate([window for window, _ in windows]), [each for _, unreadable in windows for each in unreadable]
 
 
-def _batches(
+def batches(
     windows: Windows, recipe: PretrainRecipe, first_step: int, rank: int, world: int
 ) -> Iterator[tuple[Batch, list[Unreadable]]]:
     """Batches of this process from a step on: window i of step s is global item s * batch_windows + i."""

@@ -35,15 +35,15 @@ STATISTICS_WINDOWS = 256
 # Fields that may differ when a run goes on: they change no bit of the weights.
 _FREE = {"training.workers"}
 
-_PACKAGES = ("torch", "accelerate", "numpy", "scipy", "soundfile", "safetensors", "pydantic")
+_PACKAGES = ("accelerate", "numpy", "scipy", "soundfile", "safetensors", "pydantic")
 
 
 def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None, quiet: bool = False) -> Path:
     """Train the recipe's encoder into the run directory `out`, or go on there from the newest checkpoint.
 
     splits: conversations for `train` and `validation` if they are read already; otherwise those of the recipe. Raises
-    InputError if `out` belongs to another recipe or the window is shorter than the receptive field, RunError if training
-    fails, StoppedEarly if it was asked to stop.
+    InputError if `out` belongs to another recipe or the window is shorter than the receptive field, RunError if
+    training fails, StoppedEarly if it was asked to stop.
     """
     keep_freed_memory()
     check_window(receptive_field(recipe.encoder), recipe.data.window_seconds)
@@ -159,7 +159,7 @@ def _environment() -> dict[str, Any]:
         "ssl_tt": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES} | {"torch": torch.__version__},
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

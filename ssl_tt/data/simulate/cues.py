@@ -57,5 +57,5 @@ def posterior(cues: Cues, strength: float, shift_probability: float) -> float:
 
 
 def ceiling(strength: float) -> float:
-    """The best possible balanced accuracy of telling shift from hold: that of choosing what makes the ending likelier."""
+    """The best possible balanced accuracy of telling shift from hold: choosing what makes the ending likelier."""
     return 0.5 * sum(max(probability(c, "shift", strength), probability(c, "hold", strength)) for c in ALL_CUES)

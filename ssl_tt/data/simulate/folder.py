@@ -142,7 +142,7 @@ def _split_speakers(speech: dict[str, list[Stretch]], config: SimulateConfig) ->
         needed = sum(2 - len(splits[split]) for split in lonely)
         choices = lonely if left <= needed else list(splits)
         lack = {s: shares[s] - sum(amounts[p] for p in splits[s]) / sum(amounts.values()) for s in choices}
-        splits[max(choices, key=lambda split: lack[split] / shares[split])].append(speaker)
+        splits[max(choices, key=lambda split: lack[split])].append(speaker)
     return splits
 
 

@@ -43,9 +43,9 @@ def simulate(config: SimulateConfig, out: Path, workers: int | None = None, quie
     """Simulate a corpus into the folder `out` and return its manifest; if it is there already, nothing is done.
 
     Writes `manifest.jsonl`, `audio/*.wav` (16 bit, two channels), `simulation.json` (the settings, what the labels rest
-    on, the best possible balanced accuracy where it is known) and, for synthetic voices, `truth.jsonl` (a mutual silence
-    a line: label, cues, posterior). The bytes depend on the settings alone, not on `workers`, the number of processes
-    (all cores if not given). The folder appears whole or not at all.
+    on, the best possible balanced accuracy where it is known) and, for synthetic voices, `truth.jsonl` (a line for each
+    mutual silence: label, cues, posterior). The bytes depend on the settings alone, not on `workers`, the number of
+    processes (all cores if not given). The folder appears whole or not at all.
 
     InputError if `out` holds anything else, if a folder that the settings name is missing or empty, or if an extra is
     not installed; RunError if it cannot be written.

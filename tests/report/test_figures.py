@@ -1,0 +1,133 @@
+import re
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from ssl_tt.encoder.config import EncoderConfig, StackConfig
+from ssl_tt.encoder.receptive_field import receptive_field
+from ssl_tt.errors import InputError
+from ssl_tt.report import figures
+from tests.report import made_up
+
+TWO_STACKS = EncoderConfig(stacks=(StackConfig(), StackConfig(kernel=2, dilations=(2, 8, 16))))
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    return made_up.comparison(tmp_path_factory.mktemp("runs"))
+
+
+def texts(figure):
+    figure.draw_without_rendering()
+    return [text.get_text() for text in figure.findobj(mpl.text.Text)]
+
+
+def test_every_row_has_its_name_its_score_and_its_interval(comparison):
+    rows = [row for row in comparison.rows if row["metric"] == "balanced_accuracy"]
+    figure = figures.scores(rows, "balanced_accuracy", chance=0.5, ceiling=0.847)
+    lines = [tuple(line.get_xdata()) for line in figure.axes[0].lines]
+    for row in rows:
+        assert (row["low"], row["high"]) in lines
+        assert (row["value"],) in lines
+    assert {"CPC context", "log-mel", "chance 0.50", "ceiling 0.85"} <= set(texts(figure))
+
+
+@pytest.mark.parametrize(("codes", "expected"), [(np.arange(64), 64), (np.zeros((2, 9), int), 1), ([0, 0, 1, 1], 2)])
+def test_perplexity_is_the_number_of_codes_used_alike(codes, expected):
+    assert figures.perplexity(np.array(codes)) == pytest.approx(expected)
+
+
+def test_code_use_names_codes_used_and_perplexity():
+    assert "VQ-VAE: 4 of 16 codes, perplexity 4" in texts(figures.code_use(np.arange(400) % 4, 16, "vqvae"))
+
+
+def test_the_field_shows_exactly_the_reached_frames():
+    figure = figures.field(TWO_STACKS)
+    field = receptive_field(TWO_STACKS)
+    drawn = [
+        [path.get_extents().intervalx for path in bars.get_paths()]
+        for bars in figure.axes[0].collections
+        if isinstance(bars, mpl.collections.PolyCollection)
+    ]
+    for lane, reached in zip(drawn, (*field.stack_reached, field.reached), strict=True):
+        frames = [frame for first, stop in lane for frame in range(round(first + 0.5), round(stop + 0.5))]
+        assert tuple(frames) == reached
+    assert field.holes == ()
+    assert "56 frames, 24 of them left out" in texts(figure)
+
+
+def test_one_stack_has_one_lane():
+    assert "together" not in texts(figures.field(EncoderConfig()))
+
+
+@pytest.mark.parametrize(("name", "begins"), [("field.svg", b"<?xml"), ("field.png", b"\x89PNG")])
+def test_the_field_is_drawn_in_the_format_of_the_suffix(tmp_path, name, begins):
+    path = figures.draw_field(EncoderConfig(), tmp_path / name)
+    assert path == tmp_path / name
+    assert path.read_bytes().startswith(begins)
+
+
+def test_another_suffix_is_refused_and_nothing_written(tmp_path):
+    with pytest.raises(InputError, match=r"field\.txt: .* \.svg or \.png"):
+        figures.draw_field(EncoderConfig(), tmp_path / "field.txt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_conversation_shows_speech_events_and_a_lane_for_each_belief(comparison):
+    belief = comparison.belief
+    shift = {"cpc": belief["systems"]["cpc"], "mine": np.full(1500, np.nan)}
+    figure = figures.conversation(belief["activity"], shift, [("shift", 70.4), ("hold", 66.2)], 50.0, 62.0)
+    assert {"S", "H", "speaker A", "speaker B", "CPC", "mine", "time (s)"} <= set(texts(figure))
+    lanes, *beliefs = figure.axes
+    spans = [[path.get_extents().intervalx.tolist() for path in bars.get_paths()] for bars in lanes.collections]
+    assert spans[0][0] == pytest.approx([62.0, 62.0 + 210 / 50])
+    assert [len(speaker) for speaker in spans] == [4, 2]
+    assert lanes.get_xlim() == (62.0, 92.0)
+    assert len(beliefs) == 2
+
+
+def test_a_speaker_who_is_silent_throughout_is_an_empty_lane():
+    figure = figures.conversation(np.zeros((100, 2), bool), {"cpc": np.full(100, 0.5)}, [], 50.0)
+    assert "speaker B" in texts(figure)
+
+
+@pytest.mark.parametrize("steps", [[], [0.0]])
+def test_a_run_hardly_begun_can_be_drawn(steps):
+    curve = (np.array(steps), np.array(steps))
+    one = (np.array([20.0]), np.array([4.0]))
+    assert "CPC, 1 seed" in texts(figures.losses([{"train": one, "validation": curve}], "cpc"))
+
+
+def test_svg_has_no_colour_of_its_own_for_text_and_ids_of_its_own():
+    def draw(name):
+        return figures.svg(figures.horizons({"cpc": np.linspace(0.9, 0.5, 60)}), name)
+
+    first, second = draw("one"), draw("two")
+    ElementTree.fromstring(first)
+    assert "currentColor" in first
+    assert not re.search(r"#0[1-6]0[1-6]0[1-6]|#000000|DejaVu", first)
+    ids = [set(re.findall(r'id="([^"]*)"', text)) for text in (first, second)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    used = set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', first))
+    assert {a or b for a, b in used} <= ids[0]
+
+
+def test_same_numbers_same_bytes():
+    curve = {"cpc": np.linspace(0.9, 0.5, 60)}
+    assert figures.svg(figures.horizons(curve), "a") == figures.svg(figures.horizons(curve), "a")
+
+
+def test_a_name_is_never_read_as_a_formula_nor_as_markup():
+    text = figures.svg(figures.losses([{"train": ([1, 2], [2, 1]), "validation": ([2], [1])}], "$x^2$<b>&"), "a")
+    assert "$x^2$&lt;b&gt;&amp;" in text
+
+
+def test_the_users_matplotlib_settings_neither_change_nor_matter():
+    before = dict(mpl.rcParams)
+    plain = figures.svg(figures.horizons({"cpc": np.linspace(0.9, 0.5, 60)}), "a")
+    assert dict(mpl.rcParams) == before
+    with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "axes.grid": True}):
+        assert figures.svg(figures.horizons({"cpc": np.linspace(0.9, 0.5, 60)}), "a") == plain

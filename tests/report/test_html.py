@@ -1,0 +1,170 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ssl_tt.report.findings import findings
+from ssl_tt.report.html import page, write_report
+from ssl_tt.report.tables import cost_table, difference_table, score_table
+from tests.report import made_up
+
+HOSTILE = '"><script>alert(1)</script>$&'
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would ask for, the text, and the cells of tables; fails on tags that do not match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.requests: list[str] = []
+        self.text: list[str] = []
+        self.rows: list[list[str]] = []
+
+    def handle_starttag(self, tag, attributes):
+        self.handle_startendtag(tag, attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+                self.requests.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data
+
+
+def parse(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    return made_up.comparison(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def report(comparison, tmp_path_factory):
+    return write_report(comparison, tmp_path_factory.mktemp("out"))
+
+
+@pytest.fixture(scope="module")
+def text(report):
+    return report.read_text(encoding="utf-8")
+
+
+def test_the_report_is_one_file(report):
+    assert [path.name for path in report.parent.iterdir()] == ["report.html"]
+
+
+def test_the_page_asks_the_network_for_nothing(text):
+    reader = parse(text)
+    assert all(request.startswith(("#", "data:image/png;base64,")) for request in reader.requests)
+    assert any(request.startswith("data:") for request in reader.requests)
+    assert not set(reader.tags) & {"script", "link", "iframe", "img", "object"}
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_no_id_is_given_twice(text):
+    ids = parse(text).ids
+    assert len(ids) == len(set(ids))
+
+
+def test_the_findings_come_first(comparison, text):
+    place = -1
+    shown = "".join(parse(text).text)
+    for sentence in findings(comparison):
+        assert (place := shown.find(sentence, place + 1)) >= 0
+    assert place < shown.index("Scores")
+
+
+def test_every_row_of_every_table_is_on_the_page(comparison, text):
+    rows = {tuple(row) for row in parse(text).rows}
+    for table in (
+        score_table(comparison.rows, "shift_hold"),
+        score_table(comparison.rows, "future_activity"),
+        difference_table(comparison.differences, "shift_hold"),
+        cost_table(comparison.rows),
+    ):
+        assert table.header in rows
+        assert set(table.rows) <= rows
+
+
+def test_every_figure_is_on_the_page_with_a_caption(text):
+    tags = parse(text).tags
+    # scores of 2 tasks, horizons, conversation, 2 losses, contrast, codes, reconstruction, field
+    assert tags.count("figure") == tags.count("svg") == tags.count("figcaption") == 10
+
+
+def test_the_page_says_what_it_was_made_with(text):
+    for said in ("made-up", "dialogues: cues of known strength", "inoue2024", "torch ", 'kind = "vqvae"'):
+        assert said in "".join(parse(text).text)
+
+
+def test_what_users_name_is_escaped(comparison):
+    data = comparison.recipe.data.model_copy(update={"pretrain": (HOSTILE,), "probe": (HOSTILE,)})
+    hostile = replace(
+        comparison,
+        recipe=comparison.recipe.model_copy(update={"data": data}),
+        labels={HOSTILE: "cue"},
+        belief={**comparison.belief, "conversation": HOSTILE},
+        runs={},
+        examples={},
+        horizons={},
+    )
+    reader = parse(page(hostile))
+    assert "script" not in reader.tags
+    assert "".join(reader.text).count(HOSTILE) >= 4
+
+
+def test_proxy_labels_are_named_at_every_heading_and_explained(comparison):
+    reader = parse(page(replace(comparison, labels={"voices": "proxy"}, runs={}, examples={}, belief=None)))
+    shown = "".join(reader.text)
+    assert shown.count("Shift or hold") == shown.count("Shift or hold (proxy labels)") >= 2
+    assert "rest on a proxy" in shown
+
+
+def test_validation_scores_are_not_called_test_scores(comparison):
+    probe = comparison.recipe.probe.model_copy(update={"evaluate_on": "validation"})
+    recipe = comparison.recipe.model_copy(update={"probe": probe})
+    shown = "".join(parse(page(replace(comparison, recipe=recipe, runs={}, examples={}, belief=None))).text)
+    assert "Validation conversations only" in shown
+    assert "Test conversations" not in shown
+
+
+def test_a_comparison_that_found_nothing_still_makes_a_page(comparison):
+    rows = [row | {"value": None, "low": None, "high": None} for row in comparison.rows]
+    empty = replace(
+        comparison,
+        rows=rows,
+        differences=[],
+        runs={},
+        ceiling=None,
+        belief=None,
+        examples={},
+        horizons={"cpc": np.full(60, np.nan)},
+        seconds={},
+    )
+    assert "has no score for shift or hold" in "".join(parse(page(empty)).text)
