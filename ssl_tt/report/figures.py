@@ -173,9 +173,7 @@ def losses(runs: Sequence[dict[str, tuple[np.ndarray, np.ndarray]]], system: str
             steps, loss, color=colour, linewidth=1.6, marker="o", markersize=4, label="validation" if i == 0 else None
         )
     _limit_to_the_tail(axes, [loss for run in runs for _, loss in run.values()])
-    axes.set(
-        xlabel="optimizer step", ylabel="loss (nats)", title=f"{said(SYSTEMS, system)}, {len(runs)} {_seeds(len(runs))}"
-    )
+    axes.set(xlabel="optimizer step", ylabel="loss", title=f"{said(SYSTEMS, system)}, {len(runs)} {_seeds(len(runs))}")
     axes.set_xlim(left=0)
     axes.grid(axis="y")
     axes.legend()
@@ -328,8 +326,9 @@ def conversation(
 ) -> Figure:
     """Who speaks, where the turn shifts (S) or holds (H), and each probe's belief in a shift.
 
-    activity [T, 2] bool and shift {system: [T]} probabilities, of a stretch that begins at `start_seconds`; events are
-    (kind, seconds of the decision in the conversation).
+    A dot is the answer at a decision, full where it is right. activity [T, 2] bool and shift {system: [T]}
+    probabilities, of a stretch that begins at `start_seconds`; events are (kind, seconds of the decision in the
+    conversation).
     """
     colour = colours(shift)
     times = frame_edges(len(activity), frame_rate_hz, start_seconds)
@@ -347,8 +346,13 @@ def conversation(
         _above(lanes, seconds, kind[0].upper(), fontweight="bold" if kind == "shift" else "normal")
     for axis, (system, belief) in zip(beliefs, shift.items(), strict=True):
         # Frame t's answer is given at its end, (t + 1) * hop.
-        axis.fill_between(times[1:], 0.5, belief, color=colour[system], alpha=0.45, linewidth=0)
-        axis.plot(times[1:], belief, color=colour[system], linewidth=1.1)
+        axis.fill_between(times[1:], 0.5, belief, color=colour[system], alpha=0.25, linewidth=0)
+        axis.plot(times[1:], belief, color=colour[system], linewidth=0.7)
+        for kind, seconds in events:
+            decided = belief[np.searchsorted(times[1:], seconds - 0.5 / frame_rate_hz)]
+            right = (decided >= 0.5) == (kind == "shift")
+            fill = colour[system] if right else "none"
+            axis.plot(seconds, decided, "o", color=colour[system], markerfacecolor=fill, markersize=5.5, zorder=3)
         axis.set(ylim=(0, 1), yticks=(0, 0.5, 1))
         axis.grid(axis="y")
         axis.set_ylabel(said(SYSTEMS, system), rotation=0, ha="right", va="center")

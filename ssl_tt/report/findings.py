@@ -90,10 +90,8 @@ def _highest(rows: Sequence[Row]) -> list[str]:
     best = _best(rows)
     if best is None:
         return []
-    name = full_name(best["system"], best["representation"])
-    return [
-        f"The highest score for {task_name(best['task'], {})} is that of {_article(best['system'])}{name}: {_score(best)}."
-    ]
+    name = _article(best["system"]) + full_name(best["system"], best["representation"])
+    return [f"The highest score for {task_name(best['task'], {})} is that of {name}: {_score(best)}."]
 
 
 def _ceiling(rows: Sequence[Row], ceiling: dict[str, float]) -> list[str]:

@@ -134,7 +134,7 @@ def _one_conversation(comparison: Comparison) -> Iterator[str]:
         "conversation",
         f"Conversation {belief['conversation']}. Above: who speaks. Below: each probe’s belief that the turn shifts, "
         "were it asked at that moment; it was trained at silences alone. S and H mark the moments of decision, a shift "
-        "(solid line) or a hold (dashed): a good probe stands above ½ at S and below it at H.",
+        "(solid line) or a hold (dashed). Dots are the answers, full where they are right: above ½ at S, below at H.",
         strip=True,
     )
     yield "</section>"
@@ -169,13 +169,18 @@ def _training(comparison: Comparison) -> Iterator[str]:
                 "falls to chance says how far the context can foresee.",
             )
         if "reconstruction" in example:
+            # The speaker of whom there is more to see.
+            speaker = int(np.argmax(example["input"].std(axis=(1, 2))))
             yield _figure(
                 figures.reconstruction(
-                    example["input"][0], example["reconstruction"][0], _feature_rate_hz(comparison), objective
+                    example["input"][speaker],
+                    example["reconstruction"][speaker],
+                    _feature_rate_hz(comparison),
+                    objective,
                 ),
                 f"reconstruction-{_id(comparison, objective)}",
-                "A held-out stretch and what the decoder makes of its codes. What is blurred away below, the "
-                "codes do not carry.",
+                "A held-out stretch and what the decoder makes of its codes. What is blurred away below, the codes do "
+                "not carry.",
             )
     yield "</div></section>"
 

@@ -161,6 +161,11 @@ def _asked(recipe: CompareRecipe, splits: corpora.Splits) -> tuple[probe.Asked, 
         sets.append(probe.Asked([probe.ask(conversation, rate, config) for conversation in splits[split]]))
     train, test = sets
     if "shift_hold" in config.tasks:
+        if not 0 < train.shift.sum() < len(train.shift):
+            raise InputError(
+                f"data.probe: {int(train.shift.sum())} shifts and {int((~train.shift).sum())} holds by preset "
+                f"{config.preset} in the training conversations, expected both: add conversations, or drop the task"
+            )
         test = _with_stretch(test, rate)
     return train, test
 
@@ -406,7 +411,7 @@ def _ceiling(recipe: CompareRecipe, test: probe.Asked, workdir: Path) -> dict[st
     folder = corpora.manifest(recipe, sources[0], workdir).parent
     if not (folder / "simulation.json").is_file() or not (folder / "truth.jsonl").is_file():
         return None
-    best = json.loads((folder / "simulation.json").read_bytes())["bayes_balanced_accuracy"]
+    description = json.loads((folder / "simulation.json").read_bytes())
     silences: dict[str, list[tuple[float, float]]] = {}
     for line in (folder / "truth.jsonl").read_text().splitlines():
         truth = json.loads(line)
@@ -422,10 +427,13 @@ def _ceiling(recipe: CompareRecipe, test: probe.Asked, workdir: Path) -> dict[st
             posteriors.append(posterior[int(distance.argmin())])
     if not posteriors:
         return None
-    answers = np.array(posteriors) >= 0.5
+    # Balanced accuracy weighs both classes alike, so the cues need to raise the odds, not to exceed one half.
+    answers = np.array(posteriors) >= description["config"]["shift_probability"]
     confusion = metrics.confusion_counts(test.shift, answers, np.zeros(len(answers), int), 1)[0]
     realised = metrics.estimate([metrics.balanced_accuracy(confusion)]).value
-    return None if realised is None else {"bayes_balanced_accuracy": best, "realised": realised}
+    if realised is None:
+        return None
+    return {"bayes_balanced_accuracy": description["bayes_balanced_accuracy"], "realised": realised}
 
 
 # ---------------------------------------------------------------------------------------------------------- writing

@@ -7,6 +7,7 @@ again has the same weights, bit for bit, as one that was not (with the same numb
 
 import json
 import math
+import os
 import signal
 import sys
 import threading
@@ -88,7 +89,7 @@ def train(
     quarantine = _Quarantine(run / "quarantine.jsonl", windows, recipe, first_step)
     reader = batches(windows, recipe, first_step, rank, world)
     validation_batches = _validation_batches(validation, config)
-    metrics = _Metrics(run, first_step, enabled=accelerator.is_main_process)
+    metrics = _Metrics(run, first_step if resumed else None, enabled=accelerator.is_main_process)
     progress = tqdm(
         total=config.steps,
         initial=first_step,
@@ -357,16 +358,20 @@ class _Quarantine:
 class _Metrics:
     """Lines of metrics.jsonl and curves of TensorBoard, both cut back to the step that a run goes on from."""
 
-    def __init__(self, run: Path, first_step: int, *, enabled: bool) -> None:
+    def __init__(self, run: Path, resumed_step: int | None, *, enabled: bool) -> None:
         self._enabled = enabled
         if not enabled:
             return
         path = run / "metrics.jsonl"
-        lines = path.read_text().splitlines(keepends=True) if first_step and path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first_step]
+        kept: list[str] = []
+        if resumed_step is not None and path.exists():
+            lines = path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= resumed_step]
         path.write_text("".join(kept))
         self._file = path.open("a")
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1 if first_step else None)
+        self._board = SummaryWriter(
+            str(run / "tensorboard"), purge_step=None if resumed_step is None else resumed_step + 1
+        )
 
     def write(self, step: int, split: str, values: dict[str, float]) -> None:
         if not self._enabled:
@@ -378,6 +383,7 @@ class _Metrics:
     def flush(self) -> None:
         if self._enabled:
             self._file.flush()
+            os.fsync(self._file.fileno())
             self._board.flush()
 
     def __enter__(self) -> "_Metrics":

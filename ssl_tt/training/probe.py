@@ -174,6 +174,7 @@ def fit_shift_hold(
     """
     from sklearn.linear_model import LogisticRegression
 
+    folds = list(_folds(conversation, config.folds))
     mean, scale = _moments(features)
     x = (features - mean) / scale
     # Newton's method costs events * features**2 a step, L-BFGS events * features: timed on 1,000 to 50,000 events.
@@ -191,7 +192,7 @@ def fit_shift_hold(
             yield c, model.coef_[0].copy(), float(model.intercept_[0])
 
     answered: dict[float, NDArray[np.bool_]] = {}
-    for held_out in _folds(conversation, config.folds):
+    for held_out in folds:
         for c, weights, bias in fits(~held_out):
             answered.setdefault(c, np.zeros(len(x), dtype=bool))[held_out] = x[held_out] @ weights + bias >= 0
     truth = shift.astype(np.int64)

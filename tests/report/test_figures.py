@@ -88,6 +88,16 @@ def test_the_conversation_shows_speech_events_and_a_lane_for_each_belief(compari
     assert len(beliefs) == 2
 
 
+def test_answers_are_dots_at_the_end_of_the_decision_frame_and_full_where_right():
+    belief = np.full(100, 0.2)
+    belief[49] = 0.9  # the frame that ends at 1 s
+    events = [("shift", 1.0), ("hold", 1.5), ("shift", 2.0)]
+    figure = figures.conversation(np.zeros((100, 2), bool), {"cpc": belief}, events, 50.0)
+    dots = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
+    assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [(1.0, 0.9), (1.5, 0.2), (2.0, 0.2)]
+    assert [dot.get_markerfacecolor() == "none" for dot in dots] == [False, False, True]
+
+
 def test_a_speaker_who_is_silent_throughout_is_an_empty_lane():
     figure = figures.conversation(np.zeros((100, 2), bool), {"cpc": np.full(100, 0.5)}, [], 50.0)
     assert "speaker B" in texts(figure)

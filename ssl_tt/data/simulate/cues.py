@@ -4,6 +4,7 @@ Given whether a shift or a hold follows, the cues are independent, and they depe
 probability 0.5 + a * strength before a shift and 0.5 - a * strength before a hold, a being its entry below.
 """
 
+from functools import cache
 from itertools import product
 from typing import Literal, NamedTuple
 
@@ -47,7 +48,12 @@ def probability(cues: Cues, label: Label, strength: float) -> float:
 
 def draw(label: Label, strength: float, rng: np.random.Generator) -> Cues:
     """Draw an ending given what follows it."""
-    return ALL_CUES[rng.choice(len(ALL_CUES), p=[probability(cues, label, strength) for cues in ALL_CUES])]
+    return ALL_CUES[rng.choice(len(ALL_CUES), p=_probabilities(label, strength))]
+
+
+@cache
+def _probabilities(label: Label, strength: float) -> list[float]:
+    return [probability(cues, label, strength) for cues in ALL_CUES]
 
 
 def posterior(cues: Cues, strength: float, shift_probability: float) -> float:

@@ -89,7 +89,7 @@ def scenes(config: SimulateConfig, pool: ProcessPoolExecutor) -> list[Callable[[
         share = {"validation": config.validation_share, "test": config.test_share}
         seconds = config.hours * 3600 * share.get(split, 1 - config.validation_share - config.test_share)
         rng = np.random.default_rng((config.seed, _CASTING, number))
-        for pair, placed in _dialogues(split, {s: speech[s] for s in speakers}, seconds, lengths, config, rng):
+        for pair, placed in dialogues(split, {s: speech[s] for s in speakers}, seconds, lengths, config, rng):
             name = f"folder-{len(found):05d}"
             found.append(partial(_scene, config.sample_rate_hz, name, split, pair, placed))
     return found
@@ -146,7 +146,7 @@ def _split_speakers(speech: dict[str, list[Stretch]], config: SimulateConfig) ->
     return splits
 
 
-def _dialogues(
+def dialogues(
     split: Split,
     speech: dict[str, list[Stretch]],
     seconds: float,

@@ -33,8 +33,8 @@ _VARIANTS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "
 # espeak-ng speaks some 1.14 times as many words a minute as it is asked to (measured on PriMock57).
 _WORDS_PER_WORD_ASKED = 1.14
 _WORDS_PER_MINUTE = (130, 260)
-# At the average rate half of the utterances outlast the real ones and run over the gap after them. A tenth faster, there
-# are as many shifts as in the annotation.
+# At the average rate half of the utterances outlast the real ones and run over the gap after them. A tenth faster,
+# there are as many shifts as in the annotation.
 _HURRY = 1.1
 # What one speaker's utterances keep between each other where the real ones would run into each other.
 _SHORTEST_PAUSE_SECONDS = 0.2

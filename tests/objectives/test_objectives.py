@@ -1,0 +1,254 @@
+"""What every objective must hold, whatever it is."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from small import ENCODER, HOP, batch, encoder, tones
+
+from ssl_tt.data.windows import Batch
+from ssl_tt.errors import InputError
+from ssl_tt.objectives import OBJECTIVES, build
+from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
+from ssl_tt.objectives.objective import Objective
+
+CONFIGS = {
+    "cpc": CPCConfig(context_channels=20, steps=3, negative_count=16),
+    "cpc gru": CPCConfig(context="gru", context_channels=20, context_layers=2, steps=2, step_frames=3),
+    "cpc conv": CPCConfig(context="conv", context_channels=20, context_layers=2, steps=3),
+    "vqvae": VQVAEConfig(codes=32, code_channels=8),
+}
+
+objectives = pytest.mark.parametrize("name", CONFIGS)
+
+
+def made(name: str) -> Objective:
+    return build(CONFIGS[name], encoder())
+
+
+def train(objective: Objective, data: Batch, steps: int, autocast: bool = False) -> list[float]:
+    """Losses of training on one batch again and again, each step under its own seed."""
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=4e-3, weight_decay=0)
+    losses = []
+    for step in range(steps):
+        torch.manual_seed(step)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            loss = objective(data).total
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
+        optimizer.step()
+        objective.after_optimizer_step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_every_kind_of_settings_has_its_objective():
+    assert set(OBJECTIVES) == {config.model_fields["kind"].default for config in (CPCConfig, VQVAEConfig)}
+    for name, config in CONFIGS.items():
+        assert type(made(name)).__name__.lower() == config.kind
+
+
+def test_naming_the_objectives_does_not_import_torch():
+    code = "import sys, ssl_tt.objectives, ssl_tt.objectives.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@objectives
+@pytest.mark.parametrize("autocast", [False, True], ids=["fp32", "bf16"])
+def test_an_objective_overfits_one_batch(name, autocast):
+    losses = train(made(name), batch(windows=2), steps=60, autocast=autocast)
+    assert all(map(math.isfinite, losses))
+    assert losses[-1] < 0.4 * losses[0]
+
+
+@objectives
+def test_loss_and_gradient_are_functions_of_the_seed_alone(name):
+    results = []
+    for seed in (3, 3):
+        objective = made(name)
+        torch.manual_seed(seed)
+        loss = objective(batch()).total
+        loss.backward()
+        results.append([loss, *(p.grad for p in objective.parameters())])
+        torch.rand(1)  # another state of the generator for what follows
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@objectives
+def test_every_parameter_gets_a_finite_gradient(name):
+    objective = made(name)
+    train(objective, batch(windows=2), steps=2)  # a decoder whose output layer is zero hides what lies before it
+    objective.zero_grad()
+    objective(batch(windows=2)).total.backward()
+    for parameter_name, parameter in objective.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.abs().max() > 0, parameter_name
+
+
+@objectives
+def test_parts_are_detached_scalars(name):
+    loss = made(name)(batch())
+    assert loss.total.dtype == torch.float32
+    assert loss.parts
+    assert all(part.ndim == 0 and not part.requires_grad for part in loss.parts.values())
+
+
+@objectives
+@torch.no_grad()
+def test_no_representation_depends_on_the_future(name):
+    objective = made(name).eval()
+    now = tones(3)[:, 0]
+    other = now.clone()
+    cut = 17
+    other[:, cut * HOP :] = tones(3, seed=1)[:, 0, cut * HOP :]
+    before, _ = objective.representations(now)
+    after, _ = objective.representations(other)
+    for key in before:
+        assert torch.equal(before[key][:, :cut], after[key][:, :cut])
+        assert not torch.equal(before[key][:, cut:], after[key][:, cut:])
+
+
+@objectives
+@torch.no_grad()
+def test_any_chunking_of_representations_equals_the_whole(name):
+    objective = made(name)
+    objective(batch())
+    objective.eval()
+    samples = tones(3)[:, 0]
+    whole, _ = objective.representations(samples)
+    state, chunks = None, []
+    for chunk in samples.split([7 * HOP, HOP, HOP, 20 * HOP, 11 * HOP], dim=1):
+        outputs, state = objective.representations(chunk, state)
+        chunks.append(outputs)
+    for key, value in whole.items():
+        torch.testing.assert_close(torch.cat([chunk[key] for chunk in chunks], dim=1), value, rtol=1e-4, atol=1e-5)
+
+
+@objectives
+def test_representations_and_diagnostics_leave_weights_codes_and_generator_alone(name):
+    objective = made(name).eval()
+    before = {key: value.clone() for key, value in objective.state_dict().items()}
+    generator = torch.get_rng_state()
+    with torch.no_grad():
+        objective.representations(tones(2)[:, 0])
+        objective.diagnostics(tones(2)[:, 0])
+    objective.after_optimizer_step()
+    assert torch.equal(generator, torch.get_rng_state())
+    assert all(torch.equal(value, before[key]) for key, value in objective.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["cpc", "cpc gru", "cpc conv"])
+def test_a_window_shorter_than_the_prediction_is_refused(name):
+    reach = CONFIGS[name].steps * CONFIGS[name].step_frames
+    with pytest.raises(InputError, match=rf"window of {reach} frames.*{reach} that CPC predicts.*raise"):
+        made(name)(batch(frames=reach))
+    assert made(name)(batch(frames=reach + 1)).total.isfinite()
+
+
+def test_the_first_loss_of_the_vqvae_is_the_variance_of_the_log_mel_and_the_weighted_commitment():
+    objective = made("vqvae")
+    data = batch()
+    loss = objective(data)
+    log_mel, _ = objective.encoder.features(data.samples.flatten(0, 1))
+    torch.testing.assert_close(loss.parts["reconstruction"], log_mel.square().mean())
+    torch.testing.assert_close(loss.total, loss.parts["reconstruction"] + 0.25 * loss.parts["commitment"])
+
+
+def test_the_reconstruction_of_the_vqvae_uses_no_later_frame():
+    objective = made("vqvae")
+    train(objective, batch(), steps=2)
+    objective.eval()
+    now = tones(3)[:, 0]
+    other = now.clone()
+    other[:, 17 * HOP :] = tones(3, seed=1)[:, 0, 17 * HOP :]
+    with torch.no_grad():
+        before, after = (objective.diagnostics(samples)["reconstruction"] for samples in (now, other))
+    end = 17 * ENCODER.stride
+    assert torch.equal(before[:, :end], after[:, :end])
+    assert not torch.equal(before[:, end:], after[:, end:])
+
+
+def test_diagnostics_of_the_vqvae_are_what_the_loss_compares():
+    objective = made("vqvae")
+    data = batch()
+    train(objective, data, steps=3)
+    objective.eval()
+    with torch.no_grad():
+        loss = objective(data)
+        drawn = objective.diagnostics(data.samples.flatten(0, 1))
+    assert drawn["input"].shape == drawn["reconstruction"].shape == (8, 80, 16)
+    assert drawn["codes"].shape == (8, 40)
+    error = (drawn["input"] - drawn["reconstruction"]).square().mean()
+    torch.testing.assert_close(error, loss.parts["reconstruction"])
+
+
+def test_negatives_from_the_sequence_make_accumulation_equal_one_batch():
+    config = CPCConfig(context_channels=20, steps=3, negative_count=1000)  # all frames, so that nothing is drawn
+    whole, halves = build(config, encoder()), build(config, encoder())
+    whole.load_state_dict(halves.state_dict())
+    data = batch(windows=4)
+    whole(data).total.backward()
+    for half in (slice(0, 2), slice(2, 4)):
+        part = Batch(data.samples[half], None, data.conversation[half], data.item[half])
+        (halves(part).total / 2).backward()
+    for (name, a), b in zip(whole.named_parameters(), halves.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("source", ["sequence", "other_channel", "same_conversation", "other_conversation", "batch"])
+def test_cpc_trains_with_every_source_of_negatives(source):
+    config = CPCConfig(context_channels=20, steps=2, negative_count=30, negatives=source)
+    losses = train(build(config, encoder()), batch(), steps=12)
+    assert losses[-1] < losses[0]
+
+
+def test_on_one_process_all_ranks_are_the_batch():
+    losses = []
+    for source in ("batch", "all_ranks"):
+        config = CPCConfig(context_channels=20, steps=2, negative_count=30, negatives=source)
+        objective = build(config, encoder())
+        torch.manual_seed(5)
+        losses.append(objective(batch()).total)
+    assert torch.equal(*losses)
+
+
+def test_cpc_diagnostics_hold_each_positive_against_all_other_frames_of_its_sequence():
+    objective = build(CPCConfig(context_channels=20, steps=2, temperature=0.5), encoder()).eval()
+    samples = tones(2, frames=12)[:, 0]
+    with torch.no_grad():
+        drawn = objective.diagnostics(samples)
+        outputs, _ = objective.representations(samples)
+        for h, predictor in enumerate(objective.predictors, start=1):
+            losses = []
+            for z, context in zip(outputs["encoder"], outputs["context"], strict=True):
+                scores = predictor(context[:-h]) @ z.T / 0.5
+                losses.append(torch.nn.functional.cross_entropy(scores, torch.arange(h, 12)))
+            torch.testing.assert_close(drawn["loss_by_step"][h - 1], torch.stack(losses).mean())
+    assert drawn["accuracy_by_step"].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("change", "module", "expected"),
+    [
+        ({"context_channels": 28}, "context", 28),
+        ({"context_layers": 3}, "context", 3),
+        ({"context": "gru"}, "context", "GRU"),
+    ],
+)
+def test_settings_of_the_context_are_used(change, module, expected):
+    context = build(CPCConfig(**change), encoder()).context
+    assert expected in (context.hidden_size, context.num_layers, type(context).__name__)
+
+
+def test_settings_of_the_vqvae_are_used():
+    config = VQVAEConfig(codes=40, code_channels=7, ema_decay=0.5, revive_below=0.2, decoder_channels=18, commitment=3)
+    objective = build(config, encoder())
+    assert objective.quantizer.codebook.shape == (40, 7)
+    assert (objective.quantizer.decay, objective.quantizer.revive_below) == (0.5, 0.2)
+    assert objective.decoder.stacks[0].input.out_channels == 18
+    loss = objective(batch())
+    torch.testing.assert_close(loss.total, loss.parts["reconstruction"] + 3 * loss.parts["commitment"])
