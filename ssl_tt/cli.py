@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Optional
 
 import tyro
 from tyro.conf import Positional
@@ -23,6 +23,10 @@ from ssl_tt.errors import InputError, RunError, StoppedEarly
 
 if TYPE_CHECKING:
     from ssl_tt.training.config import Experiment
+
+# Spelled so, tyro checks a default without importing typeguard, a tenth of the time that help may take.
+MaybePath = Optional[Path]  # noqa: UP045
+MaybeText = Optional[str]  # noqa: UP045
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Simulate(Verb):
 
     out: Path
     """Folder for the corpus."""
-    recipe: Path | None = None
+    recipe: MaybePath = None
     """TOML file of these fields, or a recipe with [simulate.NAME]: then every corpus NAME goes to OUT/NAME."""
 
     def run(self, overrides: Sequence[str]) -> None:
@@ -117,7 +121,7 @@ class Check(Verb):
 
     manifest: Positional[Path]
     """Manifest to check."""
-    clean: Path | None = None
+    clean: MaybePath = None
     """Write the good conversations to this manifest."""
 
     def run(self, overrides: Sequence[str]) -> None:
@@ -140,7 +144,7 @@ class Field(Verb):
 
     recipe: Positional[Path]
     """TOML recipe for pretrain or compare."""
-    out: Path | None = None
+    out: MaybePath = None
     """Draw it to this file, .png or .svg."""
 
     def run(self, overrides: Sequence[str]) -> None:
@@ -170,7 +174,7 @@ class Pretrain(Verb):
 
     recipe: Positional[Path]
     """TOML recipe of one experiment."""
-    out: Path | None = None
+    out: MaybePath = None
     """Run directory; checkpoints/NAME, with the recipe's name, if not given."""
 
     def run(self, overrides: Sequence[str]) -> None:
@@ -196,7 +200,7 @@ class Compare(Verb):
 
     recipe: Positional[Path]
     """TOML recipe of a comparison."""
-    out: Path | None = None
+    out: MaybePath = None
     """Folder for the runs, report.html and report.json; checkpoints/NAME if not given."""
 
     def run(self, overrides: Sequence[str]) -> None:
@@ -227,7 +231,7 @@ class Events(Verb):
     """File to write: .jsonl, .csv, or .txt with labels for Audacity (of one conversation)."""
     preset: str = "inoue2024"
     """Definition of the events."""
-    conversation: str | None = None
+    conversation: MaybeText = None
     """Id of the only conversation to look at."""
     frame_rate_hz: float = 50.0
     """Frames a second of the voice activity that the definition is applied to, Hz."""
@@ -388,7 +392,7 @@ def _with_recipe_fields(verb: type[Verb]) -> Any:
             str_from_instance=lambda value: [value],
         )
         range_ = "" if each.metavar.startswith("{") else f"{each.expected[:1].upper()}{each.expected[1:]} "
-        text = f"{' '.join(each.description.split())} {range_}({default})."
+        text = f"{each.description} {range_}({default})."
         about = tyro.conf.arg(name=option, help=text, help_behavior_hint="")
         tables.setdefault(each.table, []).append((f"field{number}", Annotated[str, shown, about], field(default="")))
     groups = []

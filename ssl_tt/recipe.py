@@ -5,12 +5,15 @@ the command line meets the same types and ranges as one from the file. What may 
 JSON schema: it names the nearest known key, the range expected and the fields of `--help`.
 """
 
+import ast
 import copy
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -25,9 +28,7 @@ class Settings(BaseModel):
     A field that may be None has None as its default: TOML has no null, a field left out is None.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
     hints: ClassVar[Mapping[str, str]] = {}
     """What to do, for keys that do not belong here but are often given."""
 
@@ -114,6 +115,7 @@ def fields(model: type[Settings]) -> list[Field]:
     """Every field that a recipe of this model may have, of every kind, in the order of the models."""
     schema = model.model_json_schema()
     found: list[Field] = []
+    descriptions = _descriptions()
 
     def walk(node: Node, table: str, kind: str = "") -> None:
         inner = _follow(schema, node)
@@ -131,13 +133,37 @@ def fields(model: type[Settings]) -> list[Field]:
             if _is_table(schema, child):
                 walk(child, path)
                 continue
-            description = (f"[{kind}] " if kind else "") + child.get("description", "")
+            description = (f"[{kind}] " if kind else "") + descriptions.get((inner["title"], name), "")
             default = None if name in inner.get("required", ()) else _default(child)
             found.append(Field(table, name, _metavar(schema, child), _expected(schema, child), description, default))
             if _is_table(schema, items := _follow(schema, child).get("items", {})):
                 walk(items, f"{path}.N")
 
     walk(schema, "")
+    return found
+
+
+def _descriptions() -> dict[tuple[str, str], str]:
+    """The docstring below each field of every model, by the names of both.
+
+    Read from the source when help is asked for: pydantic's own reading, as the models are made, costs every start.
+    """
+    found: dict[tuple[str, str], str] = {}
+    models = [Settings]
+    for model in models:
+        models += model.__subclasses__()
+    for module in {model.__module__: sys.modules[model.__module__] for model in models}.values():
+        for node in ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                for statement, after in pairwise(node.body):
+                    match statement, after:
+                        case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                            found[node.name, name] = " ".join(text.split())
+    for model in models:
+        for parent in model.__mro__:
+            for name in model.model_fields:
+                if (parent.__name__, name) in found:
+                    found.setdefault((model.__name__, name), found[parent.__name__, name])
     return found
 
 

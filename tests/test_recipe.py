@@ -114,6 +114,12 @@ def test_a_field_that_may_be_none_is_none_when_left_out(model: type[Settings]) -
     assert {each.default for each in nullable} == {"none"}
 
 
+@pytest.mark.parametrize("model", [PretrainRecipe, CompareRecipe])
+def test_every_field_says_what_it_means(model: type[Settings]) -> None:
+    silent = [f"{each.table}.{each.name}" for each in recipe.fields(model) if not each.description]
+    assert [name for name in silent if not name.endswith(".kind")] == []
+
+
 # --- Types
 
 

@@ -40,7 +40,7 @@ class CPCConfig(Settings):
     @model_validator(mode="after")
     def _context_is_no_target(self) -> Self:
         if self.context == "none" and self.targets == "encoder":
-            raise ValueError('context = "none" would predict the encoder\'s output from itself: give targets = "prelayer"')
+            raise ValueError('context "none" would predict the encoder\'s output from itself: give targets "prelayer"')
         return self
 
 

@@ -210,7 +210,8 @@ def _probed(
     if path.exists():
         kept = json.loads(path.read_bytes())
         if kept["key"] == key:
-            return {name: _found_from_json(table) for name, table in kept["representations"].items()}
+            tables = kept["representations"]
+            return {name: _found_from_json(tables[name], cost) for name, cost in system.costs.items()}
     if system.reader is None:
         answers = {"none": probe.answer_majority(train, test, recipe.probe)}
     else:
@@ -233,7 +234,7 @@ def _key(system: System, recipe: CompareRecipe, train: probe.Asked, test: probe.
         for questions in (train.questions, test.questions)
         for c in (question.conversation for question in questions)
     ]
-    facts = [system.identity, system.costs, recipe.probe.model_dump(mode="json"), len(train.questions), asked]
+    facts = [system.identity, list(system.costs), recipe.probe.model_dump(mode="json"), len(train.questions), asked]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -242,13 +243,12 @@ def _found_as_json(found: Found) -> dict[str, Any]:
         "scores": found.scores.as_json(),
         "stretch": None if found.stretch is None else probe.numbers(found.stretch),
         "regularisation": found.regularisation,
-        "cost": found.cost,
     }
 
 
-def _found_from_json(table: dict[str, Any]) -> Found:
+def _found_from_json(table: dict[str, Any], cost: Cost) -> Found:
     stretch = None if table["stretch"] is None else np.array(table["stretch"], dtype=np.float64)
-    return Found(probe.Scores.from_json(table["scores"]), stretch, table["regularisation"], table["cost"])
+    return Found(probe.Scores.from_json(table["scores"]), stretch, table["regularisation"], cost)
 
 
 # ---------------------------------------------------------------------------------------------------------- results

@@ -96,7 +96,8 @@ def _claim(out: Path, recipe: PretrainRecipe) -> None:
     """Make `out` the run directory of the recipe; InputError if it is something else's."""
     path = out / "recipe.toml"
     if not path.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        # Hidden files are those that another process of this run is about to rename.
+        if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
             raise InputError(
                 f"{out}: holds other files, expected a new folder or a run directory: choose another --out"
             )

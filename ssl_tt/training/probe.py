@@ -141,7 +141,7 @@ def read(reader: Reader, asked: Asked) -> dict[str, Read]:
 def by_role(features: NDArray[np.float32], first: Frames) -> NDArray[np.float32]:
     """Features [P, 2, D] by channel as [P, 2 * D]: those of the speakers `first` [P], then those of the others."""
     order = np.stack([first, 1 - first], axis=1)
-    return np.take_along_axis(features, order[:, :, None], axis=1).reshape(len(features), -1)
+    return np.take_along_axis(features, order[:, :, None], axis=1).reshape(len(features), 2 * features.shape[2])
 
 
 # ---------------------------------------------------------------------------------------------------- linear models

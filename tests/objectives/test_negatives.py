@@ -66,7 +66,7 @@ def test_every_allowed_frame_is_drawn_alike_often(source):
     for _ in range(n_draws):
         for negative in negatives_of(draw(source, 4), sequence=1, frame=3):
             times[negative] += 1
-    rule, available = RULES[source]
+    _, available = RULES[source]
     expected = 4 * n_draws / available(0)
     drawn = times[times > 0]
     assert len(drawn) == available(0)

@@ -18,6 +18,7 @@ CONFIGS = {
     "cpc": CPCConfig(context_channels=20, steps=3, negative_count=16),
     "cpc gru": CPCConfig(context="gru", context_channels=20, context_layers=2, steps=2, step_frames=3),
     "cpc conv": CPCConfig(context="conv", context_channels=20, context_layers=2, steps=3),
+    "cpc of both": CPCConfig(context="none", targets="prelayer", predict_from="both", steps=3),
     "vqvae": VQVAEConfig(codes=32, code_channels=8),
 }
 
@@ -141,12 +142,30 @@ def test_representations_and_diagnostics_leave_weights_codes_and_generator_alone
     assert all(torch.equal(value, before[key]) for key, value in objective.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["cpc", "cpc gru", "cpc conv"])
+@pytest.mark.parametrize("name", ["cpc", "cpc gru", "cpc conv", "cpc of both"])
 def test_a_window_shorter_than_the_prediction_is_refused(name):
     reach = CONFIGS[name].steps * CONFIGS[name].step_frames
     with pytest.raises(InputError, match=rf"window of {reach} frames.*{reach} that CPC predicts.*raise"):
         made(name)(batch(frames=reach))
     assert made(name)(batch(frames=reach + 1)).total.isfinite()
+
+
+def test_predicting_from_both_speakers_lets_the_other_channel_matter_and_its_place_not():
+    data = batch()
+    changed = data._replace(samples=torch.stack([data.samples[:, 0], tones(4, seed=1)[:, 1]], dim=1))
+    swapped = data._replace(samples=data.samples.flip(1))
+    for source, matters in (("own", False), ("both", True)):
+        config = CPCConfig(context_channels=20, steps=2, predict_from=source, negative_count=1000)
+        objective = build(config, encoder())
+        targets, contexts = zip(*(objective._encode(b.samples.flatten(0, 1), 2) for b in (data, changed)), strict=True)
+        assert torch.equal(targets[0][::2], targets[1][::2])
+        assert torch.equal(contexts[0][::2], contexts[1][::2]) != matters
+        torch.testing.assert_close(objective(data).total, objective(swapped).total)
+
+
+def test_predicting_from_both_speakers_needs_two():
+    with pytest.raises(InputError, match=r'predict_from "both": got windows of 3 channels.*choose "own"'):
+        made("cpc of both")(batch(speakers=3))
 
 
 def test_the_first_loss_of_the_vqvae_is_the_variance_of_the_log_mel_and_the_weighted_commitment():

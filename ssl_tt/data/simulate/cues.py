@@ -13,7 +13,7 @@ import numpy as np
 Label = Literal["shift", "hold"]
 Movement = Literal["fall", "rise", "level"]
 
-MOVEMENT, LENGTHENING, SOFTENING = 0.32, 0.30, 0.09
+MOVEMENT, LENGTHENING, SOFTENING = 0.32, 0.30, 0.08
 """Weights of the cues: no single one decides alone, and intensity by itself stays below 0.6 balanced accuracy."""
 
 FALL_SHARE = 2 / 3

@@ -99,9 +99,9 @@ def synthesise(voice: Voice, cues: Cues, n_samples: int, sample_rate_hz: int, rn
     noise = rng.standard_normal((2, n_samples), dtype=np.float32)
     samples = _filtered(pulses + voice.breathiness * noise[0], noise[1], tracks, voice, sample_rate_hz)
 
+    samples = _with_ending_level(samples, cues, sample_rate_hz, rng)
     level = 10 ** ((voice.level_db + rng.normal(0, 1.0)) / 20)
-    samples *= level / max(float(np.sqrt(np.mean(samples**2))), 1e-9)
-    return samples * _loudness(cues, n_samples, sample_rate_hz, rng)
+    return samples * np.float32(level / _rms(samples))
 
 
 def _syllable_edges(voice: Voice, cues: Cues, seconds: float, rng: np.random.Generator) -> np.ndarray:
@@ -150,10 +150,21 @@ def _pitch(voice: Voice, cues: Cues, edges: np.ndarray, steps: int, rng: np.rand
     return np.clip(voice.f0_hz * 2 ** (semitones / 12), 55, 600)
 
 
-def _loudness(cues: Cues, n_samples: int, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
-    drop_db = (rng.uniform(*_SOFTENING_DB) if cues.softened else 0.0) + rng.normal(0, 1.0)
-    ramp = _ending_ramp(np.arange(n_samples) / sample_rate_hz, n_samples / sample_rate_hz, rng)
-    return (10 ** (-drop_db * ramp / 20)).astype(np.float32)
+def _with_ending_level(samples: np.ndarray, cues: Cues, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
+    """The utterance with its ending brought to the level that is drawn for it.
+
+    Left alone, a drawn-out vowel is louder than the consonants that it displaces, and intensity would tell of the length.
+    """
+    drop_db = (rng.uniform(*_SOFTENING_DB) if cues.softened else 0.0) + rng.normal(0, 1.5)
+    ending = round(min(_ENDING_SECONDS) * sample_rate_hz)
+    natural_db = 20 * np.log10(_rms(samples[-ending:]) / _rms(samples[:-ending])) if len(samples) > ending else 0.0
+    times = np.arange(len(samples)) / sample_rate_hz
+    ramp = _ending_ramp(times, len(samples) / sample_rate_hz, rng)
+    return samples * (10 ** (-(drop_db + natural_db) * ramp / 20)).astype(np.float32)
+
+
+def _rms(samples: np.ndarray) -> float:
+    return max(float(np.sqrt(np.mean(np.square(samples)))), 1e-9)
 
 
 def _ending_ramp(times: np.ndarray, end_seconds: float, rng: np.random.Generator) -> np.ndarray:

@@ -47,6 +47,6 @@ def test_one_cue_alone_reaches_only_so_much(cue: str, least: float, most: float)
 
 def test_the_posterior_is_bayes_rule() -> None:
     ending = cues.Cues("fall", lengthened=True, softened=False)
-    # Moving 0.82 or 0.18, two thirds of it falls; lengthened 0.80 or 0.20; not softened 0.41 or 0.59.
-    shift, hold = 0.82 * 2 / 3 * 0.80 * 0.41, 0.18 * 2 / 3 * 0.20 * 0.59
+    # Moving 0.82 or 0.18, two thirds of it falls; lengthened 0.80 or 0.20; not softened 0.42 or 0.58.
+    shift, hold = 0.82 * 2 / 3 * 0.80 * 0.42, 0.18 * 2 / 3 * 0.20 * 0.58
     assert cues.posterior(ending, 1.0, 0.25) == pytest.approx(0.25 * shift / (0.25 * shift + 0.75 * hold))

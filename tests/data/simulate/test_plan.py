@@ -96,7 +96,9 @@ def activity_of(utterances: list[Utterance]) -> np.ndarray:
     return np.stack(
         [
             activity_frames(
-                sorted(Segment(u.start_seconds, u.start_seconds + u.seconds) for u in utterances if u.channel == channel),
+                sorted(
+                    Segment(u.start_seconds, u.start_seconds + u.seconds) for u in utterances if u.channel == channel
+                ),
                 int(SECONDS * 50),
                 50.0,
             )

@@ -41,7 +41,7 @@ def test_room_noise_runs_through_the_whole_file_without_digital_silence() -> Non
     for channel in range(2):
         blocks = quiet[channel].reshape(-1, 200)
         assert (blocks.std(axis=1) > 1).all()
-    assert (quiet[:, :3500].std(axis=1) == pytest.approx(quiet[:, -3500:].std(axis=1), rel=0.3))
+    assert quiet[:, :3500].std(axis=1) == pytest.approx(quiet[:, -3500:].std(axis=1), rel=0.3)
 
 
 def test_noise_keeps_the_ratio_asked_for() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated import write_textgrid
 
 from ssl_tt.data.conversation import Segment
 from ssl_tt.data.simulate import timing
@@ -73,40 +74,9 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path: Path, monkeypatc
         "$SSL_TT_NOT_SET/timing": "not set",
         str(tmp_path / "missing"): "no such folder",
         str(tmp_path): "no TextGrid",
-    ):
+    }.items():
         with pytest.raises(InputError, match=expected) as error:
             timing.read(setting)
         assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="1 pauses"):
         timing.fitted([DIALOGUE], tmp_path)
-
-
-def write_textgrid(path: Path, utterances: list[tuple[float, float, str]], seconds: float) -> None:
-    """A TextGrid of one speaker."""
-    intervals = []
-    position = 0.0
-    for start, end, text in utterances:
-        if start > position:
-            intervals.append((position, start, ""))
-        intervals.append((start, end, text))
-        position = end
-    if position < seconds:
-        intervals.append((position, seconds, ""))
-    lines = [
-        'File type = "ooTextFile"',
-        'Object class = "TextGrid"',
-        "xmin = 0",
-        f"xmax = {seconds}",
-        "tiers? <exists>",
-        "size = 1",
-        "item []:",
-        "item [1]:",
-        'class = "IntervalTier"',
-        'name = "speaker"',
-        "xmin = 0",
-        f"xmax = {seconds}",
-        f"intervals: size = {len(intervals)}",
-    ]
-    for number, (start, end, text) in enumerate(intervals, 1):
-        lines += [f"intervals [{number}]:", f"xmin = {start}", f"xmax = {end}", f'text = "{text}"']
-    path.write_text("\n".join(lines) + "\n")

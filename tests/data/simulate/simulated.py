@@ -1,0 +1,102 @@
+"""What the tests of simulated corpora share: a probe for traces, and TextGrids made by hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ssl_tt.data.audio import read
+from ssl_tt.data.conversation import Conversation
+from ssl_tt.turns.activity import activity
+from ssl_tt.turns.events import find_events
+
+DECISION_SECONDS = 0.05
+"""How far into a silence the decision falls (Inoue 2024)."""
+
+
+def shift_hold_interval(
+    conversations: Sequence[Conversation], start_seconds: float, end_seconds: float, block_seconds: float, bands: int
+) -> tuple[float, float]:
+    """99 % interval of the balanced accuracy of a linear probe that hears only [start, end) around a silence's start.
+
+    Features are the log energies in bands of frequency of each block, of the channel that spoke last and of the other;
+    conversations are kept apart by cross-validation, and the interval is a bootstrap over them.
+    """
+    features: list[np.ndarray] = []
+    labels: list[bool] = []
+    groups: list[int] = []
+    for group, conversation in enumerate(conversations):
+        samples = read(conversation.audio)
+        rate = conversation.sample_rate_hz
+        block = round(block_seconds * rate)
+        for silence, previous, shift in silences(conversation):
+            first = round((silence + start_seconds) * rate)
+            count = round((end_seconds - start_seconds) / block_seconds)
+            heard = samples[[previous, 1 - previous], first : first + count * block].reshape(2, count, block)
+            power = np.abs(np.fft.rfft(heard * np.hanning(block), axis=2)) ** 2
+            edges = np.unique(np.geomspace(1, power.shape[2], bands + 1).astype(int))
+            features.append(np.log(np.add.reduceat(power, edges[:-1], axis=2) + 1e-9).ravel())
+            labels.append(shift)
+            groups.append(group)
+    x, y, g = np.array(features), np.array(labels), np.array(groups)
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, class_weight="balanced", max_iter=500))
+    predicted = cross_val_predict(classifier, x, y, groups=g, cv=GroupKFold(5))
+    rng = np.random.default_rng(0)
+    members = [np.flatnonzero(g == group) for group in np.unique(g)]
+    scores = []
+    for _ in range(500):
+        drawn = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+        scores.append(balanced_accuracy_score(y[drawn], predicted[drawn]))
+    low, high = np.quantile(scores, [0.005, 0.995])
+    return float(low), float(high)
+
+
+def silences(conversation: Conversation) -> list[tuple[float, int, bool]]:
+    """Where the silences of the events start, to the sample, who spoke before, and whether it is a shift."""
+    frame_rate_hz = 50.0
+    ends = [np.array([segment.end_seconds for segment in segments]) for segments in conversation.segments]
+    return [
+        (
+            float(ends[event.previous][np.argmin(np.abs(ends[event.previous] - event.start / frame_rate_hz))]),
+            event.previous,
+            event.kind == "shift",
+        )
+        for event in find_events(activity(conversation, frame_rate_hz), frame_rate_hz)
+        if event.start > 2 * frame_rate_hz
+    ]
+
+
+def write_textgrid(path: Path, utterances: Sequence[tuple[float, float, str]], seconds: float) -> None:
+    """A TextGrid of one speaker."""
+    intervals: list[tuple[float, float, str]] = []
+    position = 0.0
+    for start, end, text in utterances:
+        if start > position:
+            intervals.append((position, start, ""))
+        intervals.append((start, end, text))
+        position = end
+    if position < seconds:
+        intervals.append((position, seconds, ""))
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "xmin = 0",
+        f"xmax = {seconds}",
+        "tiers? <exists>",
+        "size = 1",
+        "item []:",
+        "item [1]:",
+        'class = "IntervalTier"',
+        'name = "speaker"',
+        "xmin = 0",
+        f"xmax = {seconds}",
+        f"intervals: size = {len(intervals)}",
+    ]
+    for number, (start, end, text) in enumerate(intervals, 1):
+        lines += [f"intervals [{number}]:", f"xmin = {start}", f"xmax = {end}", f'text = "{text}"']
+    path.write_text("\n".join(lines) + "\n")

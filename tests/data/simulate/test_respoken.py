@@ -1,0 +1,172 @@
+"""Dialogues spoken again by espeak-ng: at their real times, cut at their own pauses, each split with its own people."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from simulated import DECISION_SECONDS, shift_hold_interval, write_textgrid
+
+from ssl_tt.data.audio import read
+from ssl_tt.data.conversation import Segment
+from ssl_tt.data.corpora.textgrid import Interval
+from ssl_tt.data.manifest import check_manifest, read_manifest
+from ssl_tt.data.simulate.config import SimulateConfig
+from ssl_tt.data.simulate.respoken import spoken_text, words_per_minute
+from ssl_tt.data.simulate.simulate import simulate
+from ssl_tt.errors import InputError
+
+pytest.importorskip("espeakng_loader", reason="the extra respeak is not installed")
+
+DOCTOR = [
+    (0.5, 3.5, "Good morning. What brings you <UNSURE>here today</UNSURE>, and how can I help you?"),
+    (7.0, 7.6, "<UNIN/>"),
+    (8.0, 9.5, "For how many days has that been going on?"),
+]
+PATIENT = [
+    (4.2, 6.5, "Well, I have a bit of a cough."),
+    (10.0, 10.8, "About a week, maybe more."),
+    (10.9, 11.5, "Yes."),
+]
+
+
+@pytest.fixture
+def transcripts(tmp_path: Path) -> Path:
+    """Three dialogues; the first two are of one doctor."""
+    folder = tmp_path / "transcripts"
+    folder.mkdir()
+    for name in "monday1", "monday2", "tuesday1":
+        write_textgrid(folder / f"{name}_doctor.TextGrid", DOCTOR, 14.0)
+        write_textgrid(folder / f"{name}_patient.TextGrid", PATIENT, 14.0)
+    return folder
+
+
+def settings(transcripts: Path, **change: object) -> SimulateConfig:
+    fields = {
+        "voices": "respoken",
+        "transcripts": str(transcripts),
+        "sample_rate_hz": 8000,
+        "people": {"Dr Monday": ("monday*_doctor",)},
+        "splits": {"train": ("monday*",), "test": ("tuesday*",)},
+    }
+    return SimulateConfig(**(fields | change))
+
+
+def test_same_settings_make_the_same_bytes_whatever_was_said_before(transcripts: Path, tmp_path: Path) -> None:
+    one = simulate(settings(transcripts), tmp_path / "one", workers=1, quiet=True)
+    two = simulate(settings(transcripts), tmp_path / "two", workers=2, quiet=True)
+    assert one.read_bytes() == two.read_bytes()  # digests of the audio among them
+    for name in "monday1", "monday2":
+        (transcripts / f"{name}_doctor.TextGrid").unlink()
+        (transcripts / f"{name}_patient.TextGrid").unlink()
+    alone = settings(transcripts, splits={"test": ("tuesday*",)}, people={})
+    last = read_manifest(one)[-1]
+    (only,) = read_manifest(simulate(alone, tmp_path / "alone", quiet=True))
+    assert (only.id, only.segments) == (last.id, last.segments)
+
+
+def test_utterances_start_at_their_real_times_and_nobody_talks_over_themselves(
+    transcripts: Path, tmp_path: Path
+) -> None:
+    manifest = simulate(settings(transcripts), tmp_path / "corpus", quiet=True)
+    assert check_manifest(manifest).problems == []
+    for conversation in read_manifest(manifest):  # which refuses overlapping segments of one speaker
+        assert conversation.provenance["labels"] == "annotated"
+        is_patient = [speaker.endswith("patient") for speaker in conversation.speakers]
+        doctor, patient = (conversation.segments[is_patient.index(wanted)] for wanted in (False, True))
+        starts = [segment.start_seconds for segment in (*doctor, *patient)]
+        for start in (0.5, 8.0, 4.2, 10.0):
+            assert min(abs(np.array(starts) - start)) < 2e-3
+        assert not any(6.9 < segment.start_seconds < 7.9 for segment in doctor)  # what could not be heard
+        assert len(doctor) > 2  # cut at the stop and the comma
+
+
+def test_people_keep_their_voice_and_their_split(transcripts: Path, tmp_path: Path) -> None:
+    manifest = simulate(settings(transcripts), tmp_path / "corpus", quiet=True)
+    monday1, monday2, tuesday = read_manifest(manifest)
+    assert (monday1.split, monday2.split, tuesday.split) == ("train", "train", "test")
+    assert set(monday1.speakers) == {"Dr Monday", "monday1_patient"}
+
+    def doctor(conversation: object) -> tuple[Segment, ...]:
+        return next(
+            segments
+            for speaker, segments in zip(conversation.speakers, conversation.segments, strict=True)
+            if not speaker.endswith("patient")
+        )
+
+    assert doctor(monday1) == doctor(monday2) != doctor(tuesday)
+
+
+def test_between_the_segments_there_is_only_room_noise(transcripts: Path, tmp_path: Path) -> None:
+    manifest = simulate(settings(transcripts, noise_snr_db=(50.0, 50.0)), tmp_path / "corpus", quiet=True)
+    for conversation in read_manifest(manifest):
+        samples = read(conversation.audio)
+        for channel, segments in enumerate(conversation.segments):
+            silent = np.ones(samples.shape[1], dtype=bool)
+            for start, end in segments:
+                silent[round(start * 8000) : round(end * 8000)] = False
+            assert np.abs(samples[channel][silent]).max() < 0.05 * np.abs(samples[channel][~silent]).max()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"splits": {"train": ("monday*",)}}, "tuesday1 matches none"),
+        ({"splits": {"train": ("*",), "test": ("tuesday*",)}}, "tuesday1 matches train and test"),
+        ({"splits": {"train": ("monday1", "tuesday1"), "test": ("monday2",)}}, "speaker 'Dr Monday' is in"),
+        ({"people": {"a": ("monday*",), "b": ("*_doctor",)}}, "is both 'a' and 'b'"),
+        ({"transcripts": "$SSL_TT_NOT_SET"}, "not set"),
+    ],
+)
+def test_splits_and_people_that_cannot_be_are_refused(
+    transcripts: Path, tmp_path: Path, change: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(InputError, match=expected):
+        simulate(settings(transcripts, **change), tmp_path / "corpus", quiet=True)
+
+
+def test_a_dialogue_of_one_is_refused(transcripts: Path, tmp_path: Path) -> None:
+    (transcripts / "monday1_patient.TextGrid").unlink()
+    with pytest.raises(InputError, match="1 TextGrids of the dialogue 'monday1', expected 2"):
+        simulate(settings(transcripts), tmp_path / "corpus", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("transcript", "expected"),
+    [
+        ("Hello there.", "Hello there."),
+        ("I'm Doctor <UNSURE>Deen Mirza</UNSURE> from Babylon.", "I'm Doctor Deen Mirza from Babylon."),
+        ("<INAUDIBLE_SPEECH/>. Good morning.", "Good morning."),
+        ("It's <UNIN/>, yes?", "It's, yes?"),
+        ("<UNIN/>", ""),
+        (" . ", ""),
+    ],
+)
+def test_what_was_heard_is_spoken_and_markup_is_not(transcript: str, expected: str) -> None:
+    assert spoken_text(transcript) == expected
+
+
+def test_fast_speakers_are_spoken_fast() -> None:
+    def rate(seconds: float) -> int:
+        return words_per_minute([(Interval(0.0, seconds, ""), "one two three four five six seven eight")])
+
+    assert 130 <= rate(3.2) < rate(2.5) <= 260
+    assert (rate(100.0), rate(0.1)) == (130, 260)
+
+
+@pytest.mark.data
+def test_no_trace_of_the_making_tells_a_shift_from_a_hold_in_real_dialogues(data_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "transcripts").mkdir()
+    for path in (data_root / "primock57" / "transcripts").glob("day3_consultation*.TextGrid"):
+        shutil.copy(path, tmp_path / "transcripts")
+    config = SimulateConfig(
+        voices="respoken",
+        transcripts=str(tmp_path / "transcripts"),
+        sample_rate_hz=8000,
+        splits={"train": ("*",)},
+    )
+    conversations = read_manifest(simulate(config, tmp_path / "corpus", quiet=True))
+    low, high = shift_hold_interval(conversations, 0.0, DECISION_SECONDS, 0.0125, 12)
+    assert low < 0.5 < high
+    low, _ = shift_hold_interval(conversations, -0.6, 0.0, 0.05, 12)
+    assert low > 0.55
