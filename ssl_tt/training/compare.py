@@ -132,6 +132,7 @@ def _claim(out: Path, recipe: CompareRecipe) -> None:
         )
     if path.exists():
         recipes.load(path, CompareRecipe)  # a run directory, for one, is no comparison
+        return
     with atomically(path) as file:
         file.write(recipes.dump(recipe).encode())
 
@@ -453,6 +454,8 @@ def _write(comparison: Comparison, found: Results, out: Path) -> None:
         ],
         "seconds": comparison.seconds,
     }
+    with atomically(out / "recipe.toml") as file:  # what is probed may have changed since the runs began
+        file.write(recipes.dump(comparison.recipe).encode())
     for name, value in (("report.json", comparison.rows), ("comparison.json", rest)):
         with atomically(out / name) as file:
             file.write(json.dumps(value, indent=2, allow_nan=False).encode() + b"\n")

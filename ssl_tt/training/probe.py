@@ -162,7 +162,8 @@ class Line:
 
     def __call__(self, features: NDArray[np.float32]) -> Floats:
         """Scores [P] or [P, outputs] of features [P, D]."""
-        return (features - self.mean) / self.scale @ self.weights + self.bias
+        weights = (self.weights.T / self.scale).T
+        return features @ weights + (self.bias - self.mean @ weights)
 
 
 def fit_shift_hold(

@@ -182,9 +182,9 @@ def test_validation_prefers_strong_regularisation_to_learning_noise() -> None:
 
 def test_a_feature_that_never_changes_does_no_harm() -> None:
     line = probe.fit_shift_hold(
-        np.stack([np.full(40, 3e4), np.tile([0.0, 1.0], 20)], axis=1).astype(np.float32),
-        np.tile([False, True], 20),
-        np.repeat(np.arange(4), 10),
+        np.stack([np.full(60, 3e4), np.tile([0.0, 1.0], 30)], axis=1).astype(np.float32),
+        np.tile([False, True], 30),
+        np.repeat(np.arange(4), 15),
         CONFIG,
     )
     assert line.scale[0] == 1

@@ -58,7 +58,7 @@ def simulate(config: SimulateConfig, out: Path, workers: int | None = None, quie
         partial_out = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
         partial_out.chmod(0o755)
         try:
-            _write(config, description, partial_out, workers or len(os.sched_getaffinity(0)), quiet)
+            _write(config, description, partial_out, workers, quiet)
             partial_out.replace(out)
         finally:
             shutil.rmtree(partial_out, ignore_errors=True)
@@ -96,7 +96,7 @@ def _is_there(out: Path, description: Mapping[str, Any]) -> bool:
     return True
 
 
-def _write(config: SimulateConfig, description: Mapping[str, Any], out: Path, workers: int, quiet: bool) -> None:
+def _write(config: SimulateConfig, description: Mapping[str, Any], out: Path, workers: int | None, quiet: bool) -> None:
     (out / "audio").mkdir()
     conversations: list[Conversation] = []
     truths: list[Mapping[str, Any]] = []
@@ -116,13 +116,15 @@ def _write(config: SimulateConfig, description: Mapping[str, Any], out: Path, wo
 
 
 @contextmanager
-def _pool(workers: int, max_tasks_per_child: int | None) -> Iterator[ProcessPoolExecutor]:
+def _pool(workers: int | None, max_tasks_per_child: int | None) -> Iterator[ProcessPoolExecutor]:
     """Fresh processes with one thread each, since there is one for each core."""
     variable = "OMP_NUM_THREADS"
     before = os.environ.get(variable)
     os.environ[variable] = "1"
     try:
-        context = multiprocessing.get_context("spawn")
+        # Forked from a server that has imported this module and done nothing else, a process starts at once, and fresh.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
         with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=max_tasks_per_child) as pool:
             try:
                 yield pool

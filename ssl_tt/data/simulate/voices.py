@@ -153,7 +153,7 @@ def _pitch(voice: Voice, cues: Cues, edges: np.ndarray, steps: int, rng: np.rand
 def _with_ending_level(samples: np.ndarray, cues: Cues, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
     """The utterance with its ending brought to the level that is drawn for it.
 
-    Left alone, a drawn-out vowel is louder than the consonants that it displaces, and intensity would tell of the length.
+    Left alone, a drawn-out vowel is louder than the consonants it displaces, and intensity would tell of the length.
     """
     drop_db = (rng.uniform(*_SOFTENING_DB) if cues.softened else 0.0) + rng.normal(0, 1.5)
     ending = round(min(_ENDING_SECONDS) * sample_rate_hz)

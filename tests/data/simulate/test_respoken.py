@@ -8,7 +8,7 @@ import pytest
 from simulated import DECISION_SECONDS, shift_hold_interval, write_textgrid
 
 from ssl_tt.data.audio import read
-from ssl_tt.data.conversation import Segment
+from ssl_tt.data.conversation import Conversation
 from ssl_tt.data.corpora.textgrid import Interval
 from ssl_tt.data.manifest import check_manifest, read_manifest
 from ssl_tt.data.simulate.config import SimulateConfig
@@ -19,14 +19,14 @@ from ssl_tt.errors import InputError
 pytest.importorskip("espeakng_loader", reason="the extra respeak is not installed")
 
 DOCTOR = [
-    (0.5, 3.5, "Good morning. What brings you <UNSURE>here today</UNSURE>, and how can I help you?"),
-    (7.0, 7.6, "<UNIN/>"),
-    (8.0, 9.5, "For how many days has that been going on?"),
+    (0.5, 6.0, "Good morning. What brings you <UNSURE>here today</UNSURE>, and how can I help you?"),
+    (9.5, 10.1, "<UNIN/>"),
+    (10.5, 13.0, "For how many days has that been going on?"),
 ]
 PATIENT = [
-    (4.2, 6.5, "Well, I have a bit of a cough."),
-    (10.0, 10.8, "About a week, maybe more."),
-    (10.9, 11.5, "Yes."),
+    (6.4, 9.5, "Well, I have a bit of a cough."),
+    (13.5, 15.0, "About a week, maybe more."),
+    (15.1, 15.7, "Yes."),
 ]
 
 
@@ -36,15 +36,15 @@ def transcripts(tmp_path: Path) -> Path:
     folder = tmp_path / "transcripts"
     folder.mkdir()
     for name in "monday1", "monday2", "tuesday1":
-        write_textgrid(folder / f"{name}_doctor.TextGrid", DOCTOR, 14.0)
-        write_textgrid(folder / f"{name}_patient.TextGrid", PATIENT, 14.0)
+        write_textgrid(folder / f"{name}_doctor.TextGrid", DOCTOR, 18.0)
+        write_textgrid(folder / f"{name}_patient.TextGrid", PATIENT, 18.0)
     return folder
 
 
-def settings(transcripts: Path, **change: object) -> SimulateConfig:
+def settings(folder: Path, **change: object) -> SimulateConfig:
     fields = {
         "voices": "respoken",
-        "transcripts": str(transcripts),
+        "transcripts": str(folder),
         "sample_rate_hz": 8000,
         "people": {"Dr Monday": ("monday*_doctor",)},
         "splits": {"train": ("monday*",), "test": ("tuesday*",)},
@@ -75,9 +75,9 @@ def test_utterances_start_at_their_real_times_and_nobody_talks_over_themselves(
         is_patient = [speaker.endswith("patient") for speaker in conversation.speakers]
         doctor, patient = (conversation.segments[is_patient.index(wanted)] for wanted in (False, True))
         starts = [segment.start_seconds for segment in (*doctor, *patient)]
-        for start in (0.5, 8.0, 4.2, 10.0):
+        for start in (0.5, 10.5, 6.4, 13.5):
             assert min(abs(np.array(starts) - start)) < 2e-3
-        assert not any(6.9 < segment.start_seconds < 7.9 for segment in doctor)  # what could not be heard
+        assert not any(9.4 < segment.start_seconds < 10.4 for segment in doctor)  # what could not be heard
         assert len(doctor) > 2  # cut at the stop and the comma
 
 
@@ -87,14 +87,13 @@ def test_people_keep_their_voice_and_their_split(transcripts: Path, tmp_path: Pa
     assert (monday1.split, monday2.split, tuesday.split) == ("train", "train", "test")
     assert set(monday1.speakers) == {"Dr Monday", "monday1_patient"}
 
-    def doctor(conversation: object) -> tuple[Segment, ...]:
-        return next(
-            segments
-            for speaker, segments in zip(conversation.speakers, conversation.segments, strict=True)
-            if not speaker.endswith("patient")
-        )
+    def doctor(conversation: Conversation) -> np.ndarray:
+        channel = [not speaker.endswith("patient") for speaker in conversation.speakers].index(True)
+        return np.array(conversation.segments[channel])
 
-    assert doctor(monday1) == doctor(monday2) != doctor(tuesday)
+    # What espeak-ng said before moves a bound by a frame; another voice and accent moves more.
+    assert doctor(monday1) == pytest.approx(doctor(monday2), abs=0.03)
+    assert doctor(monday1) != pytest.approx(doctor(tuesday), abs=0.03)
 
 
 def test_between_the_segments_there_is_only_room_noise(transcripts: Path, tmp_path: Path) -> None:
@@ -168,5 +167,5 @@ def test_no_trace_of_the_making_tells_a_shift_from_a_hold_in_real_dialogues(data
     conversations = read_manifest(simulate(config, tmp_path / "corpus", quiet=True))
     low, high = shift_hold_interval(conversations, 0.0, DECISION_SECONDS, 0.0125, 12)
     assert low < 0.5 < high
-    low, _ = shift_hold_interval(conversations, -0.6, 0.0, 0.05, 12)
-    assert low > 0.55
+    low, _ = shift_hold_interval(conversations, -1.0, 0.0, 0.1, 20)
+    assert low > 0.5

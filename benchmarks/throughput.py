@@ -1,0 +1,260 @@
+"""How fast is a training step, how near is that to what the machine can multiply, and does it wait for data?
+
+    python benchmarks/throughput.py [--out FILE] [--repeats N]         about 2 minutes on 2 cores
+
+A step is all of it: reading random windows from WAV files, log-mel, forward, backward, clipping, AdamW, codebook. The
+batches are 32 channels of 2 s, the encoder has 2 stacks of 256 channels at 100 Hz on 80 mel bands, CPC has 12 steps and
+128 negatives. Prints a table in Markdown and writes the numbers as JSON.
+
+`of peak` is the step's multiply-adds (counted by PyTorch, LSTM included; FFT and elementwise work count for nothing)
+over its time, as a share of a 1024 x 1024 matrix product in the same precision, timed just before and after the step.
+All cases take turns, so whatever else the machine is doing weighs on all alike; each number is the median of the
+repeats, with their range. Each row tells whether glibc's MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ were raised,
+as training does for itself: otherwise the activations are handed back and faulted in again at every step.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ssl_tt.data.audio import write_wav
+from ssl_tt.data.config import DataConfig
+from ssl_tt.data.conversation import Conversation
+from ssl_tt.data.manifest import read_manifest, write_manifest
+from ssl_tt.data.windows import Windows
+from ssl_tt.encoder.config import EncoderConfig, StackConfig
+from ssl_tt.encoder.encoder import Encoder
+from ssl_tt.objectives import build
+from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
+from ssl_tt.training.config import PretrainRecipe, TrainingConfig
+from ssl_tt.training.loop import batches
+
+SAMPLE_RATE_HZ = 16000
+WINDOW_SECONDS = 2.0
+WINDOWS = 16  # of two channels each
+ENCODER = EncoderConfig(stride=1, stacks=(StackConfig(kernel=3), StackConfig(kernel=5)))
+OBJECTIVES: dict[str, ObjectiveConfig] = {
+    "VQ-VAE": VQVAEConfig(),
+    "CPC, LSTM": CPCConfig(context="lstm"),
+    "CPC, GRU": CPCConfig(context="gru"),
+    "CPC, conv": CPCConfig(context="conv"),
+}
+BEFORE_RAISING = ("VQ-VAE", "CPC, LSTM")  # measured with glibc's own thresholds too
+PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
+RAISED = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+
+
+# --- What is measured ------------------------------------------------------------------------------------------------
+
+
+class Case:
+    """An objective in training, fed from files."""
+
+    def __init__(self, objective: str, precision: str, corpus: Path) -> None:
+        self.name = {"objective": objective, "precision": precision}
+        self.dtype = PRECISIONS[precision]
+        torch.manual_seed(0)
+        self.objective = build(OBJECTIVES[objective], Encoder(ENCODER))
+        self.optimizer = torch.optim.AdamW(self.objective.parameters(), lr=1e-4, fused=True)
+        self.reader = reader(corpus, OBJECTIVES[objective])
+        self.matrices = [torch.randn(1024, 1024).to(self.dtype) for _ in range(2)]
+        with FlopCounterMode(display=False, custom_mapping=LSTM_FLOPS) as counter:
+            self.step()
+        self.flops = counter.get_total_flops()
+        self.measured: list[dict[str, float]] = []
+
+    def step(self) -> tuple[float, float]:
+        """Seconds waited for the batch and seconds of the rest of the step."""
+        started = time.perf_counter()
+        batch, _ = next(self.reader)
+        read = time.perf_counter()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            loss = self.objective(batch)
+        loss.total.backward()
+        torch.nn.utils.clip_grad_norm_(self.objective.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.objective.after_optimizer_step()
+        return read - started, time.perf_counter() - read
+
+    def peak(self, products: int = 8) -> float:
+        """Floating-point operations a second of a square matrix product."""
+        a, b = self.matrices
+        a @ b
+        started = time.perf_counter()
+        for _ in range(products):
+            a @ b
+        return 2 * len(a) ** 3 * products / (time.perf_counter() - started)
+
+    def measure(self) -> None:
+        before = self.peak()
+        waited, worked = self.step()
+        peak = (before + self.peak()) / 2
+        self.measured.append(
+            {
+                "audio_seconds_per_second": WINDOWS * 2 * WINDOW_SECONDS / (waited + worked),
+                "share_of_peak": self.flops / (waited + worked) / peak,
+                "waiting_share": waited / (waited + worked),
+                "peak_gflops": peak / 1e9,
+            }
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Each quantity as [median, least, most]."""
+        row: dict[str, Any] = {**self.name, "gflop_per_step": self.flops / 1e9}
+        for quantity in self.measured[0]:
+            values = [one[quantity] for one in self.measured]
+            row[quantity] = [statistics.median(values), min(values), max(values)]
+        return row
+
+
+def lstm_flops(x: torch.Size, input_weight: torch.Size, hidden_weight: torch.Size, *rest: Any, **named: Any) -> int:
+    """Every weight is used once for each frame of each sequence; PyTorch itself does not count this layer."""
+    n_frames = x[0] * x[1]
+    return 2 * n_frames * (input_weight.numel() + hidden_weight.numel())
+
+
+def lstm_backward_flops(*args: Any, **named: Any) -> int:
+    return 2 * lstm_flops(*args, **named)
+
+
+LSTM_FLOPS = {
+    torch.ops.aten.mkldnn_rnn_layer: lstm_flops,
+    torch.ops.aten.mkldnn_rnn_layer_backward: lstm_backward_flops,
+}
+
+
+# --- What it is fed --------------------------------------------------------------------------------------------------
+
+
+def write_corpus(folder: Path, conversations: int = 20, seconds: int = 120) -> Path:
+    """A manifest of two-channel WAV files of noise; 40 minutes are 150 MB, as good as any for timing."""
+    written = []
+    for number in range(conversations):
+        path = folder / f"{number}.wav"
+        noise = np.random.default_rng((0, number)).standard_normal((2, seconds * SAMPLE_RATE_HZ), dtype=np.float32)
+        write_wav(path, 0.1 * noise, SAMPLE_RATE_HZ)
+        speakers = (f"{number}a", f"{number}b")
+        written.append(
+            Conversation(
+                id=str(number),
+                audio=path,
+                sample_rate_hz=SAMPLE_RATE_HZ,
+                channels=2,
+                duration_seconds=float(seconds),
+                speakers=speakers,
+                segments=None,
+                sha256=None,
+                split=None,
+                provenance={},
+            )
+        )
+    manifest = folder / "manifest.jsonl"
+    write_manifest(manifest, written)
+    return manifest
+
+
+def reader(manifest: Path, objective: ObjectiveConfig) -> Iterator[Any]:
+    """Batches as the training loop reads them."""
+    recipe = PretrainRecipe(
+        name="throughput",
+        data=DataConfig(pretrain=(str(manifest),), window_seconds=WINDOW_SECONDS),
+        encoder=ENCODER,
+        training=TrainingConfig(batch_windows=WINDOWS),
+        objective=objective,
+    )
+    windows = Windows(
+        read_manifest(manifest),
+        int(WINDOW_SECONDS * SAMPLE_RATE_HZ),
+        SAMPLE_RATE_HZ,
+        frame_rate_hz=100.0,
+        seed=0,
+        swap_channels=True,
+    )
+    return batches(windows, recipe, first_step=0, rank=0, world=1)
+
+
+# --- Measuring and showing -------------------------------------------------------------------------------------------
+
+
+def measure(objectives: list[str], corpus: Path, repeats: int) -> list[dict[str, Any]]:
+    cases = [Case(objective, precision, corpus) for objective in objectives for precision in PRECISIONS]
+    for _ in range(repeats):
+        for case in cases:
+            case.measure()
+    return [case.row() for case in cases]
+
+
+def measure_apart(objectives: list[str], corpus: Path, repeats: int, raised: bool) -> list[dict[str, Any]]:
+    """In a process of its own: glibc reads its thresholds when a process starts."""
+    environment = {name: value for name, value in os.environ.items() if name not in RAISED}
+    command = [sys.executable, __file__, "--repeats", str(repeats), "--measure", str(corpus), *objectives]
+    ran = subprocess.run(
+        command, env=environment | (RAISED if raised else {}), stdout=subprocess.PIPE, text=True, check=True
+    )
+    return [{"malloc_thresholds_raised": raised, **row} for row in json.loads(ran.stdout)]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| objective | precision | malloc thresholds | s of audio a second | of peak | peak, GFLOP/s | waits for data |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        audio, share = row["audio_seconds_per_second"], row["share_of_peak"]
+        lines.append(
+            f"| {row['objective']} | {row['precision']} | {'raised' if row['malloc_thresholds_raised'] else 'default'} "
+            f"| {audio[0]:.0f} ({audio[1]:.0f} to {audio[2]:.0f}) "
+            f"| {share[0]:.0%} ({share[1]:.0%} to {share[2]:.0%}) "
+            f"| {row['peak_gflops'][0]:.0f} | {row['waiting_share'][0]:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    cpu = Path("/proc/cpuinfo")
+    models = [line.split(":", 1)[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    results = Path(__file__).parent / "results" / "throughput.json"
+    parser.add_argument("--out", type=Path, default=results, help="where to write the numbers (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="timed steps of each case (%(default)s)")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("objectives", nargs="*", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        json.dump(measure(arguments.objectives, arguments.measure, arguments.repeats), sys.stdout)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = write_corpus(Path(folder))
+        rows = measure_apart(list(OBJECTIVES), corpus, arguments.repeats, raised=True)
+        rows += measure_apart(list(BEFORE_RAISING), corpus, arguments.repeats, raised=False)
+    print(", ".join(f"{name} {value}" for name, value in machine().items()), end="\n\n")
+    print(table(rows))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

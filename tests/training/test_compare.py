@@ -1,0 +1,318 @@
+"""A comparison on noise that is louder before a shift: small enough to be run, big enough to have every part."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_tt import recipe
+from ssl_tt.data.audio import write_wav
+from ssl_tt.data.conversation import Conversation, Segment
+from ssl_tt.data.manifest import read_manifest, write_manifest
+from ssl_tt.errors import InputError
+from ssl_tt.training import checkpoint, compare, probe, systems
+from ssl_tt.training.compare import Comparison
+from ssl_tt.training.config import CompareRecipe
+
+SAMPLE_RATE_HZ = 16000
+SPLITS = ("train",) * 4 + ("validation",) * 2 + ("test",) * 3
+
+RECIPE = """
+name = "tiny"
+seeds = [0, 1]
+[data]
+pretrain = ["CORPUS/manifest.jsonl"]
+window_seconds = 1.0
+[encoder]
+channels = 8
+output_channels = 8
+frontend = { mel_bands = 10 }
+stacks = [{ kernel = 3, dilations = [1, 3] }]
+[training]
+steps = 2
+batch_windows = 2
+precision = "fp32"
+validation_windows = 2
+[objectives.cpc]
+kind = "cpc"
+steps = 2
+context_channels = 8
+negative_count = 8
+[objectives.vqvae]
+kind = "vqvae"
+codes = 8
+code_channels = 4
+[probe]
+bootstrap = 100
+folds = 2
+"""
+
+SYSTEMS = {
+    ("majority", "none"): 1,
+    ("activity_history", "activity_history"): 1,
+    ("logmel", "logmel"): 1,
+    ("logmel", "context"): 1,
+    ("random", "encoder"): 2,
+    ("random", "context"): 2,
+    ("cpc", "encoder"): 2,
+    ("cpc", "context"): 2,
+    ("vqvae", "encoder"): 2,
+    ("vqvae", "codes"): 2,
+}
+
+
+def write_corpus(folder: Path) -> None:
+    """Nine dialogues of eight turns of 1.3 s, with silences of 0.4 s between; the simulator's files beside them."""
+    conversations, truths = [], []
+    for number, split in enumerate(SPLITS):
+        rng = np.random.default_rng(number)
+        name, start, speaker = f"dialogue-{number}", 0.0, 0
+        samples = 0.001 * rng.standard_normal((2, int(18 * SAMPLE_RATE_HZ)))
+        segments: tuple[list[Segment], list[Segment]] = ([], [])
+        for turn in range(8):
+            end = round(start + (3.1 if turn == 0 else 1.3), 3)
+            shift = bool(rng.random() < 0.5) if turn > 1 else turn == 0  # of either kind at least one
+            speech = slice(int(start * SAMPLE_RATE_HZ), int(end * SAMPLE_RATE_HZ))
+            level = np.linspace(0.1, 0.3 if shift else 0.1, speech.stop - speech.start)
+            samples[speaker, speech] += level * rng.standard_normal(len(level))
+            segments[speaker].append(Segment(start, end))
+            # The cue is right three times out of four.
+            posterior = 0.75 if shift == (turn % 4 != 3) else 0.25
+            truths.append({"conversation": name, "start_seconds": end, "posterior": posterior})
+            start, speaker = round(end + 0.4, 3), 1 - speaker if shift else speaker
+        path = folder / "audio" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_wav(path, samples.astype(np.float32), SAMPLE_RATE_HZ)
+        conversations.append(
+            Conversation(
+                id=name,
+                audio=path,
+                sample_rate_hz=SAMPLE_RATE_HZ,
+                channels=2,
+                duration_seconds=18.0,
+                speakers=(f"a{number}", f"b{number}"),
+                segments=(tuple(segments[0]), tuple(segments[1])),
+                split=split,
+                provenance={"labels": "cue"},
+            )
+        )
+    write_manifest(folder / "manifest.jsonl", conversations)
+    (folder / "truth.jsonl").write_text("".join(json.dumps(truth) + "\n" for truth in truths))
+    description = {"bayes_balanced_accuracy": 0.75, "config": {"shift_probability": 0.5}}
+    (folder / "simulation.json").write_text(json.dumps(description))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(corpus: Path) -> CompareRecipe:
+    return load(corpus)
+
+
+def load(corpus: Path, *options: str) -> CompareRecipe:
+    path = corpus / "recipe.toml"
+    path.write_text(RECIPE.replace("CORPUS", str(corpus)))
+    return recipe.load(path, CompareRecipe, options)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compared") / "out"
+
+
+@pytest.fixture(scope="module")
+def comparison(settings: CompareRecipe, out: Path) -> Comparison:
+    return compare.compare(settings, out, quiet=True)
+
+
+def test_every_system_has_a_row_for_every_task_and_metric(comparison: Comparison) -> None:
+    found = {(row["system"], row["representation"], row["task"], row["metric"]): row for row in comparison.rows}
+    assert len(found) == len(comparison.rows)
+    metrics = {
+        ("shift_hold", "balanced_accuracy"),
+        ("shift_hold", "weighted_f1"),
+        ("shift_hold", "roc_auc"),
+        ("future_activity", "roc_auc"),
+    }
+    assert set(found) == {(*system, *metric) for system in SYSTEMS for metric in metrics}
+    for (system, representation, task, _), row in found.items():
+        assert row["n_seeds"] == SYSTEMS[system, representation]
+        assert row["n_conversations"] == 3
+        test = comparison.counts["test"]
+        assert row["n_events"] == (test["shift"] + test["hold"] if task == "shift_hold" else test["frames"])
+        assert row["low"] <= row["value"] <= row["high"]
+        assert set(row["cost"]) == {
+            "parameters", "macs_per_second_of_audio", "pretrain_audio_hours", "pretrain_seconds",
+            "receptive_field_ms", "lookahead_ms",
+        }  # fmt: skip
+
+
+def test_the_report_is_the_list_of_rows(comparison: Comparison, out: Path) -> None:
+    assert json.loads((out / "report.json").read_text()) == comparison.rows
+    rest = json.loads((out / "comparison.json").read_text())
+    assert rest["differences"] == comparison.differences
+    assert rest["ceiling"] == comparison.ceiling
+
+
+def test_the_majority_is_at_chance_and_pretraining_has_its_price(comparison: Comparison) -> None:
+    for row in comparison.rows:
+        if row["system"] == "majority" and row["metric"] in ("balanced_accuracy", "roc_auc"):
+            assert row["value"] == pytest.approx(0.5)
+        if row["system"] in ("cpc", "vqvae"):
+            assert row["cost"]["pretrain_audio_hours"] == pytest.approx(4 * 18 / 3600)
+            assert row["cost"]["pretrain_seconds"] > 0
+        if row["system"] == "random":
+            assert row["cost"]["pretrain_audio_hours"] == 0
+
+
+def test_log_mel_hears_what_the_corpus_was_made_of(comparison: Comparison) -> None:
+    (row,) = (
+        row
+        for row in comparison.rows
+        if (row["system"], row["representation"], row["metric"]) == ("logmel", "logmel", "balanced_accuracy")
+    )
+    assert row["value"] > 0.9
+
+
+def test_differences_are_those_of_the_scores_and_of_equal_memory(comparison: Comparison) -> None:
+    values = {(r["task"], r["metric"], r["system"], r["representation"]): r["value"] for r in comparison.rows}
+    against = set()
+    for d in comparison.differences:
+        ours = values[d["task"], d["metric"], d["system"], d["representation"]]
+        theirs = values[d["task"], d["metric"], d["other"], d["other_representation"]]
+        assert d["value"] == pytest.approx(ours - theirs)
+        assert d["low"] <= d["value"] <= d["high"]
+        against.add((d["system"], d["representation"], d["other"], d["other_representation"]))
+    assert ("cpc", "encoder", "random", "encoder") in against
+    assert ("cpc", "context", "random", "context") in against
+    assert ("cpc", "context", "logmel", "context") in against
+    assert ("vqvae", "codes", "logmel", "logmel") in against
+    assert ("cpc", "encoder", "vqvae", "encoder") in against
+    assert not any(system in ("random", "logmel") for system, *_ in against)
+
+
+def test_the_ceiling_is_that_of_the_events_that_were_scored(comparison: Comparison, corpus: Path) -> None:
+    assert comparison.ceiling is not None
+    assert comparison.ceiling["bayes_balanced_accuracy"] == 0.75
+    assert 0.5 < comparison.ceiling["realised"] < 1  # of the four cues of a dialogue one lies
+    assert comparison.labels == {str(corpus / "manifest.jsonl"): "cue"}
+
+
+def test_there_is_no_ceiling_where_an_event_was_not_planned(
+    settings: CompareRecipe, corpus: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    (copy / "truth.jsonl").write_text("".join((copy / "truth.jsonl").read_text().splitlines(keepends=True)[:-2]))
+    questions = [
+        probe.ask(conversation, 50, settings.probe)
+        for conversation in read_manifest(copy / "manifest.jsonl")
+        if conversation.split == "test"
+    ]
+    assert compare._ceiling(load(corpus), probe.Asked(questions), tmp_path) is not None
+    assert compare._ceiling(load(copy), probe.Asked(questions), tmp_path) is None
+
+
+def test_a_stretch_to_draw_comes_with_belief_and_examples(comparison: Comparison) -> None:
+    belief = comparison.belief
+    assert belief is not None
+    assert list(belief["systems"]) == ["majority", "activity_history", "logmel", "random", "cpc", "vqvae"]
+    for shift in belief["systems"].values():
+        assert shift.shape == (len(belief["activity"]),)
+    assert belief["events"]
+    for event in belief["events"]:
+        assert not belief["activity"][event.start : event.end].any()
+        assert belief["activity"][event.end, event.speaker]
+    assert {"input", "reconstruction", "codes"} <= set(comparison.examples["vqvae"])
+    assert "accuracy_by_step" in comparison.examples["cpc"]
+    assert {curve.shape for curve in comparison.horizons.values()} == {(60,)}
+
+
+def test_what_was_probed_is_not_probed_again(
+    comparison: Comparison, settings: CompareRecipe, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError("probed again")
+
+    before = (out / "report.json").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(probe, "read", fail)
+        patch.setattr(probe, "answer", fail)
+        again = compare.compare(settings, out, quiet=True)
+    scores = [{**row, "cost": None} for row in comparison.rows]
+    assert [{**row, "cost": None} for row in again.rows] == scores
+    assert len((out / "report.json").read_text()) == pytest.approx(len(before), rel=0.01)
+
+
+def test_scoring_validation_never_opens_test_audio(corpus: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    for path in (copy / "audio").iterdir():
+        if SPLITS[int(path.stem.rpartition("-")[2])] == "test":
+            path.unlink()
+    options = ["--probe.evaluate_on", "validation", "--seeds", "[0]", "--probe.tasks", "shift_hold"]
+    found = compare.compare(load(copy, *options), tmp_path / "out", quiet=True)
+    assert set(found.counts) == {"train", "validation"}
+    assert {row["n_conversations"] for row in found.rows} == {2}
+    assert {row["task"] for row in found.rows} == {"shift_hold"}
+
+
+def test_the_random_encoder_is_what_training_starts_from(comparison: Comparison, settings: CompareRecipe) -> None:
+    run = comparison.runs["cpc"][1]
+    start = checkpoint.load_encoder(run / "checkpoints" / "step-00000000")
+    untrained = systems._untrained(settings, "cpc", 1, checkpoint.load_objective(run).encoder)
+    for name, tensor in start.state_dict().items():
+        assert torch.equal(tensor, untrained.encoder.state_dict()[name]), name
+
+
+def test_layers_can_be_probed(corpus: Path, tmp_path: Path) -> None:
+    options = ["--probe.representations", "stack1.block1", "--probe.baselines", "random", "--seeds", "[0]"]
+    found = compare.compare(load(corpus, *options, "--probe.pool_seconds", "0.2"), tmp_path / "out", quiet=True)
+    assert {row["representation"] for row in found.rows} == {"stack1.block1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--probe.representations", "encodr"], "no objective has 'encodr'; did you mean 'encoder'"),
+        (["--probe.representations", "context"], "none of context is vqvae's; it has encoder, codes"),
+        (["--objectives.random.kind", "vqvae"], r"objectives\.random: the name of a baseline"),
+    ],
+)
+def test_recipes_that_ask_for_what_is_not_there_are_refused_at_once(
+    corpus: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        compare.compare(load(corpus, *options), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(settings: CompareRecipe, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("mine")
+    with pytest.raises(InputError, match="holds other files"):
+        compare.compare(settings, tmp_path, quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_runs_of_another_recipe_are_not_taken_for_this_ones(comparison: Comparison, corpus: Path, out: Path) -> None:
+    with pytest.raises(InputError, match=r"checkpoint folder of another recipe: training\.steps"):
+        compare.compare(load(corpus, "--training.steps", "3"), out, quiet=True)
+
+
+def test_training_conversations_without_both_classes_are_refused(settings: CompareRecipe, corpus: Path) -> None:
+    conversations = read_manifest(corpus / "manifest.jsonl")
+    silent = [replace(conversation, segments=((), ())) for conversation in conversations]
+    with pytest.raises(InputError, match="0 shifts and 0 holds"):
+        compare._asked(settings, {"train": silent, "validation": [], "test": conversations})
+    with pytest.raises(InputError, match="no conversation for test"):
+        compare._asked(settings, {"train": conversations, "validation": [], "test": []})
