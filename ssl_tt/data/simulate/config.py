@@ -54,7 +54,7 @@ class SimulateConfig(Settings):
     """Probability that a mutual silence is a shift, independent of all that came before it."""
     cue_strength: Annotated[float, Field(ge=0, le=1)] = 1.0
     """How much the end of an utterance tells of what follows: at 0 nothing; at 1 the best possible balanced accuracy is
-    about 0.84. The exact value is written beside the data."""
+    about 0.83. The exact value is written beside the data."""
 
     speech: Annotated[str, Field(min_length=1)] | None = None
     """Folder of speech, <speaker>/*.flac or .wav, for real voices."""

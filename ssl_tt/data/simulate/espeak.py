@@ -71,6 +71,8 @@ def say(text: str, voice: EspeakVoice, words_per_minute: int) -> tuple[np.ndarra
         raise InputError(f"espeak-ng knows no voice {voice.name!r}; `espeak-ng --voices=variant` lists them")
     for parameter, value in (_RATE, words_per_minute), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range):
         library.lib.espeak_SetParameter(parameter, value, 0)
+    # Breathy variants draw from the C library's generator, which espeak-ng seeds with the time of day.
+    library.lib.espeak_ng_SetRandSeed(ctypes.c_long(1))
     library.blocks.clear()
     encoded = text.encode()
     library.lib.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, _UTF8, None, None)

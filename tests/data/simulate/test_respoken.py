@@ -1,6 +1,9 @@
 """Dialogues spoken again by espeak-ng: at their real times, cut at their own pauses, each split with its own people."""
 
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +66,21 @@ def test_same_settings_make_the_same_bytes_whatever_was_said_before(transcripts:
     last = read_manifest(one)[-1]
     (only,) = read_manifest(simulate(alone, tmp_path / "alone", quiet=True))
     assert (only.id, only.segments) == (last.id, last.segments)
+
+
+def test_a_breathy_voice_does_not_depend_on_the_time_of_day() -> None:
+    program = (
+        "import sys; from ssl_tt.data.simulate.espeak import EspeakVoice, say; "
+        "sys.stdout.buffer.write(say('Well, yes.', EspeakVoice('en-029+f5', 50, 50), 175)[0].tobytes())"
+    )
+
+    def spoken() -> bytes:
+        return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout
+
+    now = spoken()
+    time.sleep(1.1)  # espeak-ng seeds its noise with the second
+    assert spoken() == now
+    assert now
 
 
 def test_utterances_start_at_their_real_times_and_nobody_talks_over_themselves(
