@@ -22,6 +22,7 @@ from tyro.conf import Positional
 from ssl_tt.errors import InputError, RunError, StoppedEarly
 
 if TYPE_CHECKING:
+    from ssl_tt.training.compare import Comparison
     from ssl_tt.training.config import Experiment
 
 # Spelled so, tyro checks a default without importing typeguard, a tenth of the time that help may take.
@@ -208,14 +209,37 @@ class Compare(Verb):
         from ssl_tt.training.config import CompareRecipe
 
         settings = recipe.load(self.recipe, CompareRecipe, overrides)
-        from ssl_tt.report.html import write_report
-        from ssl_tt.report.tables import terminal
         from ssl_tt.training.compare import compare
 
         out = self.out or Path("checkpoints") / settings.name
-        comparison = compare(settings, out)
-        print(terminal(comparison))
-        print(f"\n{write_report(comparison, out)}")
+        _report(compare(settings, out), out)
+
+
+@dataclass
+class Probe(Verb):
+    """Score one pretrained run beside the baselines, on the conversations and by the probes of a recipe.
+
+    Example: ssl-tt probe recipes/demo.toml checkpoints/calls-cpc
+    """
+
+    settings = "ssl_tt.training.config:CompareRecipe"
+
+    recipe: Positional[Path]
+    """TOML recipe of a comparison: its data and its probes count, the encoder and the objective are the run's."""
+    run_directory: Positional[Path]
+    """Run directory, as `ssl-tt pretrain` leaves it."""
+    out: MaybePath = None
+    """Folder for report.html and report.json; RUN-probe if not given."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt import recipe
+        from ssl_tt.training.config import CompareRecipe
+
+        settings = recipe.load(self.recipe, CompareRecipe, overrides)
+        from ssl_tt.training.compare import probe_run
+
+        out = self.out or self.run_directory.with_name(f"{self.run_directory.name}-probe")
+        _report(probe_run(settings, self.run_directory, out), out)
 
 
 @dataclass
@@ -275,7 +299,8 @@ class Encode(Verb):
 
 
 VERBS: dict[str, type[Verb]] = {
-    verb.__name__.lower(): verb for verb in (Demo, Simulate, Prepare, Check, Field, Pretrain, Compare, Events, Encode)
+    verb.__name__.lower(): verb
+    for verb in (Demo, Simulate, Prepare, Check, Field, Pretrain, Probe, Compare, Events, Encode)
 }
 
 
@@ -299,6 +324,15 @@ def _failed(error: BaseException, message: str, exit_code: int) -> int:
         raise error
     print(" ".join(message.split()), file=sys.stderr)
     return exit_code
+
+
+def _report(comparison: "Comparison", out: Path) -> None:
+    """Print the tables, and the path of the page."""
+    from ssl_tt.report.html import write_report
+    from ssl_tt.report.tables import terminal
+
+    print(terminal(comparison))
+    print(f"\n{write_report(comparison, out)}")
 
 
 def _list(problems: Sequence[str], warnings: Sequence[str], advice: str) -> None:

@@ -96,6 +96,61 @@ def compare(recipe: CompareRecipe, out: Path, *, quiet: bool = False, workdir: P
             ]
             for name in recipe.objectives
         }  # fmt: skip
+    return _scored(recipe, runs, probe_splits, out, seconds, quiet=quiet, workdir=workdir)
+
+
+def probe_run(
+    recipe: CompareRecipe, run: Path, out: Path, *, quiet: bool = False, workdir: Path = corpora.WORKDIR
+) -> Comparison:
+    """Score one pretrained run beside the baselines, on the conversations and by the probes of a recipe.
+
+    The encoder, objective and seed are the run's own; what the recipe says of them is not asked. Writes into `out` and
+    raises InputError as `compare`; also if `run` is no finished run or has heard a speaker whom it is tested on.
+    """
+    path = run / "recipe.toml"
+    if not path.is_file() or not (run / "cost.json").is_file():
+        raise InputError(f"{run}: expected the directory of a finished run, as `ssl-tt pretrain` leaves it")
+    trained = recipes.load(path, PretrainRecipe)
+    for name, config in trained.simulate.items():
+        if recipe.simulate.get(name, config) != config:
+            raise InputError(
+                f"{run}: pretrained on another corpus {name!r} than the recipe's of that name: rename simulate.{name}"
+            )
+    # What was heard in pretraining is the run's word, so that a tested speaker who was is refused.
+    data = recipe.data.model_copy(update={"pretrain": trained.data.pretrain, "probe": _probed_corpora(recipe)})
+    recipe = recipe.model_copy(
+        update={
+            "data": data,
+            "simulate": {**trained.simulate, **recipe.simulate},
+            "encoder": trained.encoder,
+            "objectives": {trained.objective.kind: trained.objective},
+            "seeds": (trained.seed,),
+        }
+    )
+    check_representations(recipe)
+    _claim(out, recipe)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "corpora"):
+        probe_splits = corpora.conversations(recipe, workdir)[1]
+    runs: dict[str, list[Path]] = {trained.objective.kind: [run]}
+    return _scored(recipe, runs, probe_splits, out, seconds, quiet=quiet, workdir=workdir)
+
+
+def _probed_corpora(recipe: CompareRecipe) -> tuple[str, ...]:
+    return recipe.data.probe or recipe.data.pretrain
+
+
+def _scored(
+    recipe: CompareRecipe,
+    runs: dict[str, list[Path]],
+    probe_splits: corpora.Splits,
+    out: Path,
+    seconds: dict[str, float],
+    *,
+    quiet: bool,
+    workdir: Path,
+) -> Comparison:
+    """Probe the runs and the baselines, and write down how they compare."""
     with _timed(seconds, "probes"):
         train, test = _asked(recipe, probe_splits)
         draws = metrics.draws(len(test.questions), recipe.probe.bootstrap, _DRAWS_SEED)
@@ -394,7 +449,7 @@ def _counts(asked: probe.Asked) -> dict[str, int]:
 def _labels(recipe: CompareRecipe, workdir: Path) -> dict[str, str]:
     """What the labels of each probed corpus rest on, as its conversations say; the least sure if they differ."""
     labels = {}
-    for source in recipe.data.probe or recipe.data.pretrain:
+    for source in _probed_corpora(recipe):
         conversations = read_manifest(corpora.manifest(recipe, source, workdir))
         kinds = {conversation.provenance.get("labels", "annotated") for conversation in conversations}
         labels[source] = next((kind for kind in ("proxy", "detected", "cue") if kind in kinds), "annotated")
@@ -406,7 +461,7 @@ def _ceiling(recipe: CompareRecipe, test: probe.Asked, workdir: Path) -> dict[st
 
     None where several corpora are mixed or the corpus does not know.
     """
-    sources = recipe.data.probe or recipe.data.pretrain
+    sources = _probed_corpora(recipe)
     if len(sources) != 1 or "shift_hold" not in recipe.probe.tasks:
         return None
     folder = corpora.manifest(recipe, sources[0], workdir).parent

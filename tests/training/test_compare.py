@@ -316,3 +316,21 @@ def test_training_conversations_without_both_classes_are_refused(settings: Compa
         compare._asked(settings, {"train": silent, "validation": [], "test": conversations})
     with pytest.raises(InputError, match="no conversation for test"):
         compare._asked(settings, {"train": conversations, "validation": [], "test": []})
+
+
+def test_one_run_scores_by_itself_as_it_does_in_the_comparison(
+    comparison: Comparison, settings: CompareRecipe, tmp_path: Path
+) -> None:
+    run = comparison.runs["vqvae"][1]
+    alone = compare.probe_run(settings, run, tmp_path / "probed", quiet=True)
+    values = {(row["task"], row["metric"]): row["value"] for row in alone.rows if row["system"] == "vqvae"}
+    kept = json.loads((run.parent.parent / "probe" / "vqvae-seed1.json").read_bytes())
+    expected = kept["representations"]["codes"]["scores"]["values"]["shift_hold"]["balanced_accuracy"][0]
+    assert alone.recipe.seeds == (1,)
+    assert {row["system"] for row in alone.rows} >= {"majority", "activity_history", "logmel", "random", "vqvae"}
+    assert values["shift_hold", "balanced_accuracy"] == pytest.approx(expected)
+
+
+def test_what_is_no_finished_run_is_not_probed(settings: CompareRecipe, corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected the directory of a finished run"):
+        compare.probe_run(settings, corpus, tmp_path / "probed")
