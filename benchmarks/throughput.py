@@ -41,7 +41,7 @@ from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.objectives import build
 from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
 from ssl_tt.training.config import PretrainRecipe, TrainingConfig
-from ssl_tt.training.loop import batches
+from ssl_tt.training.loop import adamw, batches
 
 SAMPLE_RATE_HZ = 16000
 WINDOW_SECONDS = 2.0
@@ -69,7 +69,7 @@ class Case:
         self.dtype = PRECISIONS[precision]
         torch.manual_seed(0)
         self.objective = build(OBJECTIVES[objective], Encoder(ENCODER))
-        self.optimizer = torch.optim.AdamW(self.objective.parameters(), lr=1e-4, fused=True)
+        self.optimizer = adamw(self.objective, TrainingConfig(learning_rate=1e-4))
         self.reader = reader(corpus, OBJECTIVES[objective])
         self.matrices = [torch.randn(1024, 1024).to(self.dtype) for _ in range(2)]
         with FlopCounterMode(display=False, custom_mapping=LSTM_FLOPS) as counter:

@@ -64,7 +64,7 @@ def train(
             f"training.batch_windows {config.batch_windows} for {config.accumulation} batches on {world} processes: "
             f"expected a multiple of {config.accumulation * world}"
         )
-    optimizer = _optimizer(objective, config)
+    optimizer = adamw(objective, config)
 
     # --- Resume
     state: dict[str, Any] = {
@@ -196,7 +196,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _optimizer(objective: Objective, config: TrainingConfig) -> torch.optim.Optimizer:
+def adamw(objective: Objective, config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW that decays matrices and kernels only: biases and gains have no reason to be small."""
     parameters = [p for p in objective.parameters() if p.requires_grad]
     groups = [
