@@ -34,7 +34,7 @@ def failed(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("verb", ["", *cli.VERBS])
-def test_help_answers_in_half_a_second_without_torch(verb: str) -> None:
+def test_help_answers_at_once_without_torch(verb: str) -> None:
     code = "import sys; from ssl_tt.cli import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-c", code, *([verb] if verb else []), "--help"]

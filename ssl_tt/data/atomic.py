@@ -27,7 +27,7 @@ def atomically(path: Path) -> Iterator[BinaryIO]:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
         raise RunError(
             f"{path}: cannot be written ({error.strerror or error}); what was there is untouched: free some space or "
@@ -35,8 +35,8 @@ def atomically(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a rename inside the folder survive a power cut."""
+def flush_folder(folder: Path) -> None:
+    """Make renames inside the folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

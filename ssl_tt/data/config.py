@@ -24,3 +24,8 @@ class DataConfig(Settings):
     """Seed of that split; conversations that share a speaker stay together."""
     max_unreadable_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Training goes on past unreadable items up to this share of the epoch, then stops."""
+
+    @property
+    def probed(self) -> tuple[str, ...]:
+        """Corpora that probes are fitted and scored on."""
+        return self.probe or self.pretrain

@@ -215,7 +215,7 @@ def _provenance(comparison: Comparison) -> Iterator[str]:
     recipe = comparison.recipe
     facts = {
         "data for pretraining": ", ".join(recipe.data.pretrain),
-        "data for probes": ", ".join(recipe.data.probe or recipe.data.pretrain),
+        "data for probes": ", ".join(recipe.data.probed),
         "labels": "; ".join(f"{name}: {said(LABELS, kind)}" for name, kind in comparison.labels.items()),
         "events": recipe.probe.preset,
         "seeds": ", ".join(map(str, recipe.seeds)),

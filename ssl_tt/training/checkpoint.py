@@ -22,6 +22,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from ssl_tt import recipe
+from ssl_tt.data.atomic import flush_folder
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError, RunError
 from ssl_tt.objectives import build
@@ -55,11 +56,11 @@ def save(run: Path, step: int, model: Tensors, optimizer: Tensors, state: Mappin
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        _flush(partial)
+        flush_folder(partial)
         if target.exists():  # damaged, or it would have been resumed from
             _drop(target)
         partial.rename(target)
-        _flush(folder)
+        flush_folder(folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunError(
@@ -189,12 +190,3 @@ def _clear(folder: Path) -> None:
     """Remove what a killed process left behind."""
     for path in folder.glob(".step-*"):
         shutil.rmtree(path)
-
-
-def _flush(folder: Path) -> None:
-    """Make renames inside a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -117,7 +117,7 @@ def probe_run(
                 f"{run}: pretrained on another corpus {name!r} than the recipe's of that name: rename simulate.{name}"
             )
     # What was heard in pretraining is the run's word, so that a tested speaker who was is refused.
-    data = recipe.data.model_copy(update={"pretrain": trained.data.pretrain, "probe": _probed_corpora(recipe)})
+    data = recipe.data.model_copy(update={"pretrain": trained.data.pretrain, "probe": recipe.data.probed})
     recipe = recipe.model_copy(
         update={
             "data": data,
@@ -134,10 +134,6 @@ def probe_run(
         probe_splits = corpora.conversations(recipe, workdir)[1]
     runs: dict[str, list[Path]] = {trained.objective.kind: [run]}
     return _scored(recipe, runs, probe_splits, out, seconds, quiet=quiet, workdir=workdir)
-
-
-def _probed_corpora(recipe: CompareRecipe) -> tuple[str, ...]:
-    return recipe.data.probe or recipe.data.pretrain
 
 
 def _scored(
@@ -449,7 +445,7 @@ def _counts(asked: probe.Asked) -> dict[str, int]:
 def _labels(recipe: CompareRecipe, workdir: Path) -> dict[str, str]:
     """What the labels of each probed corpus rest on, as its conversations say; the least sure if they differ."""
     labels = {}
-    for source in _probed_corpora(recipe):
+    for source in recipe.data.probed:
         conversations = read_manifest(corpora.manifest(recipe, source, workdir))
         kinds = {conversation.provenance.get("labels", "annotated") for conversation in conversations}
         labels[source] = next((kind for kind in ("proxy", "detected", "cue") if kind in kinds), "annotated")
@@ -461,7 +457,7 @@ def _ceiling(recipe: CompareRecipe, test: probe.Asked, workdir: Path) -> dict[st
 
     None where several corpora are mixed or the corpus does not know.
     """
-    sources = _probed_corpora(recipe)
+    sources = recipe.data.probed
     if len(sources) != 1 or "shift_hold" not in recipe.probe.tasks:
         return None
     folder = corpora.manifest(recipe, sources[0], workdir).parent

@@ -28,10 +28,10 @@ def conversations(experiment: Experiment, workdir: Path = WORKDIR) -> tuple[Spli
     """
     corpora = {
         source: _split(manifest(experiment, source, workdir), experiment)
-        for source in dict.fromkeys((*experiment.data.pretrain, *experiment.data.probe))
+        for source in dict.fromkeys((*experiment.data.pretrain, *experiment.data.probed))
     }
     pretrain = _joined([corpora[source] for source in experiment.data.pretrain])
-    probe = _joined([corpora[source] for source in experiment.data.probe or experiment.data.pretrain])
+    probe = _joined([corpora[source] for source in experiment.data.probed])
     for of_split in pretrain.values():
         for conversation in of_split:
             if conversation.audio is None:
