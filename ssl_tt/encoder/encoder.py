@@ -6,7 +6,6 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from ssl_tt import timebase
@@ -68,17 +67,16 @@ class Encoder(nn.Module):
     def _layers(
         self, log_mel: Tensor, state: tuple[StackState, ...] | None = None
     ) -> tuple[dict[str, Tensor], tuple[StackState, ...]]:
-        x = rearrange(log_mel, "b t m -> b m t")
         layers: dict[str, Tensor] = {}
         ends: list[Tensor] = []
         states: list[StackState] = []
         for i, stack in enumerate(cast(Iterable[Stack], self.stacks)):
-            outputs, past = stack.layers(x, state[i] if state else None)
+            outputs, past = stack.layers(log_mel, state[i] if state else None)
             layers |= {f"stack{i + 1}.{name}": h for name, h in outputs.items()}
             ends.append(outputs["output"])
             states.append(past)
-        layers["encoder"] = torch.cat(ends, dim=1) if self.config.combine == "concat" else sum(ends[1:], start=ends[0])
-        return {name: rearrange(h, "b c t -> b t c") for name, h in layers.items()}, tuple(states)
+        layers["encoder"] = torch.cat(ends, dim=2) if self.config.combine == "concat" else sum(ends[1:], start=ends[0])
+        return layers, tuple(states)
 
     def encode(self, audio: Tensor | np.ndarray, sample_rate_hz: int) -> Tensor:
         """Frozen features of a recording: [S, N] in [-1, 1] -> [S, N // hop_samples, C], float32, without gradient.

@@ -1,4 +1,4 @@
-"""A stack: strided pre-layer, residual blocks of growing dilation, output layer; [B, C, T] with states, all causal."""
+"""A stack: strided pre-layer, residual blocks of growing dilation, output layer; [B, T, C] with states, all causal."""
 
 import math
 from typing import Literal
@@ -27,7 +27,7 @@ def _initialise(conv: nn.Conv1d, gain: float) -> None:
 class ResidualBlock(nn.Module):
     """x + two weight layers (He et al. 2016, arXiv 1603.05027): norm, ReLU, dilated conv, ReLU, 1x1 conv.
 
-    [B, C, T] -> [B, C, T]. Both families' papers use ReLU here, which is also the cheapest on a CPU.
+    [B, T, C] -> [B, T, C]. Both families' papers use ReLU here, which is also the cheapest on a CPU.
     `branches` is how many such blocks add up, so that together they add a variance of one at the start.
     """
 
@@ -55,7 +55,7 @@ class ResidualBlock(nn.Module):
 
 
 class OutputLayer(nn.Module):
-    """Norm, ReLU and a 1x1 conv to the channels of the representation: [B, C, T] -> [B, C_out, T]."""
+    """Norm, ReLU and a 1x1 conv to the channels of the representation: [B, T, C] -> [B, T, C_out]."""
 
     def __init__(self, channels: int, output_channels: int, normalisation: Normalisation) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class OutputLayer(nn.Module):
 
 
 class Stack(nn.Module):
-    """Pre-layer, residual blocks and output layer in a row: log-mel [B, M, T * stride] -> [B, C_out, T]."""
+    """Pre-layer, residual blocks and output layer in a row: log-mel [B, T * stride, M] -> [B, T, C_out]."""
 
     def __init__(self, stack: StackConfig, encoder: EncoderConfig) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Stack(nn.Module):
         return outputs["output"], state
 
     def layers(self, x: Tensor, state: StackState | None = None) -> tuple[dict[str, Tensor], StackState]:
-        """Output of each layer by name, in order: `prelayer`, `block1` ..., `output`; each [B, C, T]."""
+        """Output of each layer by name, in order: `prelayer`, `block1` ..., `output`; each [B, T, C]."""
         names = ("prelayer", *(f"block{i}" for i in range(1, len(self.blocks) + 1)), "output")
         modules = (self.prelayer, *self.blocks, self.output)
         outputs: dict[str, Tensor] = {}

@@ -23,11 +23,11 @@ class ConvContext(nn.Module):
         )
 
     def forward(self, z: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x, states = z.transpose(1, 2), []
+        x, states = z, []
         for layer, past in zip(self.layers, state or (None,) * len(self.layers), strict=True):
             x, past = layer(x, past)
             states.append(past)
-        return x.transpose(1, 2), tuple(states)
+        return x, tuple(states)
 
 
 class NoContext(nn.Module):

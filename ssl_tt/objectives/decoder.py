@@ -9,7 +9,7 @@ from ssl_tt.encoder.stack import ResidualBlock
 
 
 class DecoderStack(nn.Module):
-    """A stack of the encoder backwards: 1x1 layer, blocks, upsampling: [B, C_in, T] -> [B, M, T * stride]."""
+    """A stack of the encoder backwards: 1x1 layer, blocks, upsampling: [B, T, C_in] -> [B, T * stride, M]."""
 
     def __init__(self, stack: StackConfig, encoder: EncoderConfig, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -52,8 +52,7 @@ class Decoder(nn.Module):
         self.stacks = nn.ModuleList(DecoderStack(stack, encoder, in_channels, channels) for stack in encoder.stacks)
 
     def forward(self, codes: Tensor) -> Tensor:
-        x = codes.transpose(1, 2)
-        log_mel = self.stacks[0](x)
+        log_mel = self.stacks[0](codes)
         for stack in self.stacks[1:]:
-            log_mel = log_mel + stack(x)
-        return log_mel.transpose(1, 2)
+            log_mel = log_mel + stack(codes)
+        return log_mel

@@ -203,7 +203,7 @@ def adamw(objective: Objective, config: TrainingConfig) -> torch.optim.Optimizer
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def _draw_seed(*numbers: int) -> int:
