@@ -75,6 +75,7 @@ def train(
         "best": {"step": 0, "loss": math.inf},
         "data": data_digest,
         "seconds": 0.0,
+        "cpu_seconds": 0.0,
         "since_log": {},
     }
     resumed = checkpoint.newest(run)
@@ -103,7 +104,7 @@ def train(
     )
     audio_seconds = config.batch_windows * windows.conversations[0].channels * recipe.data.window_seconds
     since_log: dict[str, float] = state["since_log"]
-    lap = time.perf_counter()
+    lap, cpu_lap = time.perf_counter(), time.process_time()
 
     with _stop_requests() as stop_requested, metrics, progress:
         while True:
@@ -124,7 +125,8 @@ def train(
 
             # --- Save before the step, so the last one needs no case of its own
             state["seconds"] += time.perf_counter() - lap
-            lap = time.perf_counter()
+            state["cpu_seconds"] += time.process_time() - cpu_lap
+            lap, cpu_lap = time.perf_counter(), time.process_time()
             if due and not (resumed and step == first_step):
                 state["since_log"] = since_log
                 if accelerator.is_main_process:
