@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ssl_tt import timebase
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.receptive_field import receptive_field
 from ssl_tt.errors import InputError
@@ -146,7 +147,8 @@ def _logmel(recipe: CompareRecipe, encoder: Encoder, with_memory: bool) -> Syste
     windows = {"logmel": logmel_windows(field.span_frames, rate)}
     costs = {"logmel": NO_COST | {"receptive_field_ms": field.span_ms}}
     if with_memory:
-        windows["context"] = logmel_windows(field.span_frames, rate, recipe.data.window_seconds)
+        memory = timebase.frames(recipe.data.window_seconds, rate)
+        windows["context"] = logmel_windows(max(memory, field.span_frames), rate)
         costs["context"] = NO_COST | {"receptive_field_ms": 1000 * recipe.data.window_seconds}
     statistics = (encoder.frontend.mean.tolist(), encoder.frontend.std.tolist())
     identity = f"{frontend.model_dump_json()} {windows} {statistics}"
