@@ -9,10 +9,12 @@ conversations that are scored meet their labels in `score` alone.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ssl_tt import timebase
@@ -132,16 +134,28 @@ class Read:
 
 
 def read(reader: Reader, asked: Asked) -> dict[str, Read]:
-    """Every representation of a reader at all that is asked; each conversation is read once."""
-    parts: dict[str, list[tuple[NDArray[np.float32], ...]]] = {}
-    for question in asked.questions:
+    """Every representation of a reader at all that is asked; each conversation is read once.
+
+    Conversations side by side on a thread each: two threads that share a block of one wait for each other more than
+    they work, above all where the machine has other things to do.
+    """
+
+    def parts(question: Question) -> dict[str, tuple[NDArray[np.float32], ...]]:
         wanted = (question.decisions, question.frames, question.stretch)
         points = np.unique(np.concatenate(wanted))
         if len(points) == 0:
-            continue
-        for name, found in reader(question.conversation, points).items():
-            parts.setdefault(name, []).append(tuple(found[np.searchsorted(points, frames)] for frames in wanted))
-    return {name: Read(*map(np.concatenate, zip(*found, strict=True))) for name, found in parts.items()}
+            return {}
+        found = reader(question.conversation, points)
+        return {name: tuple(each[np.searchsorted(points, frames)] for frames in wanted) for name, each in found.items()}
+
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            every = [found for found in pool.map(parts, asked.questions) if found]
+    finally:
+        torch.set_num_threads(threads)  # some of what it sets is the whole process's
+    names = every[0] if every else {}
+    return {name: Read(*map(np.concatenate, zip(*(found[name] for found in every), strict=True))) for name in names}
 
 
 def by_role(features: NDArray[np.float32], first: Frames) -> NDArray[np.float32]:
