@@ -38,16 +38,30 @@ def test_no_output_depends_on_the_future_by_replacement(config, later):
     assert not torch.equal(after[:, t + 1], before[:, t + 1])
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_no_output_of_the_default_encoder_depends_on_the_future(bf16):
-    encoder = build(EncoderConfig())
+# Kernels chosen for real sizes may work otherwise than those for small ones.
+FULL_SIZE = {
+    "default": {},
+    "wavenet": {"block": "wavenet"},
+    "separable, weight norm": {"separable": True, "normalisation": "weight"},
+    "two at every layer": {"stacks": (StackConfig(), StackConfig(kernel=5)), "combine_at": "every_layer"},
+    "2d": {"convolution": "2d", "channels": 32, "frequency_stride": 2},
+    "2d, separable": {"convolution": "2d", "channels": 32, "frequency_stride": 2, "separable": True},
+}
+
+
+@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("settings", FULL_SIZE.values(), ids=FULL_SIZE.keys())
+def test_no_output_at_full_size_depends_on_the_future(settings, bf16):
+    encoder = build(EncoderConfig(**settings))
     samples = noise(2, 32000)
-    changed = samples.clone()
-    changed[:, 61 * 320 :] = 100.0
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        before, after = encoder(samples)[0], encoder(changed)[0]
-    assert torch.equal(after[:, :61], before[:, :61])
-    assert not torch.equal(after[:, 61], before[:, 61])
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        before = encoder(samples)[0]
+        for later in (100.0, float("nan")):
+            changed = samples.clone()
+            changed[:, 61 * 320 :] = later
+            after = encoder(changed)[0]
+            assert torch.equal(after[:, :61], before[:, :61])
+            assert not torch.equal(after[:, 61], before[:, 61])
 
 
 @every_config
