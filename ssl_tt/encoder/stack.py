@@ -77,8 +77,20 @@ def _initialise(layer: nn.Module, gain: float, normalisation: Normalisation) -> 
         return
     conv = cast(CausalConv, layer)
     nn.init.normal_(conv.weight, std=gain / math.sqrt(conv.weight[0].numel()))
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
+    _finish(conv, normalisation)
+
+
+def _initialise_as_mean(mix: CausalConv, normalisation: Normalisation) -> None:
+    """Let a 1x1 conv of sequences that are joined begin as their mean."""
+    n_sequences = mix.in_channels // mix.out_channels
+    mean = torch.eye(mix.out_channels).repeat(1, n_sequences) / n_sequences
+    mix.weight.data = mean.view_as(mix.weight)
+    _finish(mix, normalisation)
+
+
+def _finish(conv: CausalConv, normalisation: Normalisation) -> None:
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
     if normalisation == "weight":
         parametrizations.weight_norm(conv)
 
@@ -183,10 +195,10 @@ class Blocks(nn.ModuleList):
         return F.pad(x, (0, self.channels)) if self.gated else x
 
     def stream(self, x: Tensor) -> Tensor:
-        return x[..., : self.channels]
+        return x[..., : self.channels] if self.gated else x
 
     def end(self, x: Tensor) -> Tensor:
-        return x[..., -self.channels :]
+        return x[..., -self.channels :] if self.gated else x
 
     def with_stream(self, x: Tensor, stream: Tensor) -> Tensor:
         """The sequence with another stream for the next block to read."""
@@ -221,7 +233,7 @@ class OutputLayer(nn.Module):
         _initialise(self.project, math.sqrt(2), normalisation)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.project(F.relu(self.norm(x)).flatten(2), state)
+        return self.project(_folded(F.relu(self.norm(x))), state)
 
 
 class Stack(nn.Module):
@@ -264,13 +276,14 @@ class Stack(nn.Module):
         That of a block is what the output layer would read if the stack ended there; bands are folded into channels.
         """
         assert self.output is not None
+        blocks = self.blocks
         x, states = self.start(x, state)
-        outputs = {"prelayer": self.blocks.stream(x).flatten(2)}
-        for place in range(len(self.blocks)):
-            x, past = self.through_block(place, x, state)
-            outputs[f"block{place + 1}"] = self.blocks.end(x).flatten(2)
+        outputs = {"prelayer": _folded(blocks.stream(x))}
+        for place, block in enumerate(blocks, start=1):
+            x, past = block(x, state[len(states)] if state else None)
+            outputs[f"block{place}"] = _folded(blocks.end(x))
             states += (past,)
-        outputs["output"], past = self.output(self.blocks.end(x), state[-1] if state else None)
+        outputs["output"], past = self.output(blocks.end(x), state[-1] if state else None)
         return outputs, (*states, past)
 
     def start(self, x: Tensor, state: StackState | None = None) -> tuple[Tensor, StackState]:
@@ -282,10 +295,6 @@ class Stack(nn.Module):
             x, past = layer(x, state[place] if state else None)
             states += (past,)
         return self.blocks.start(x), states
-
-    def through_block(self, place: int, x: Tensor, state: StackState | None = None) -> tuple[Tensor, Tensor]:
-        """Through the block at a place, counted from 0; `state` is that of the whole stack."""
-        return self.blocks[place](x, state[1 + len(self.further_prelayers) + place] if state else None)
 
     @property
     def macs_per_frame(self) -> int:
@@ -325,17 +334,17 @@ class EveryLayer(nn.Module):
         started = [stack.start(features, past) for stack, past in zip(stacks, pasts, strict=True)]
         sequences, states = [x for x, _ in started], [past for _, past in started]
         layers = {
-            f"stack{i}.prelayer": stack.blocks.stream(x).flatten(2)
+            f"stack{i}.prelayer": _folded(stack.blocks.stream(x))
             for i, (stack, x) in enumerate(zip(stacks, sequences, strict=True), start=1)
         }
         for place in range(len(stacks[0].blocks)):
             if place > 0:
                 stream = self._combined([s.blocks.stream(x) for s, x in zip(stacks, sequences, strict=True)], place - 1)
                 sequences = [s.blocks.with_stream(x, stream) for s, x in zip(stacks, sequences, strict=True)]
-            for i, stack in enumerate(stacks):
-                sequences[i], past = stack.through_block(place, sequences[i], pasts[i])
-                states[i] += (past,)
-                layers[f"stack{i + 1}.block{place + 1}"] = stack.blocks.end(sequences[i]).flatten(2)
+            for i, (stack, past) in enumerate(zip(stacks, pasts, strict=True)):
+                sequences[i], now = stack.blocks[place](sequences[i], past[len(states[i])] if past else None)
+                states[i] += (now,)
+                layers[f"stack{i + 1}.block{place + 1}"] = _folded(stack.blocks.end(sequences[i]))
         ends = [stack.blocks.end(x) for stack, x in zip(stacks, sequences, strict=True)]
         layers["encoder"], _ = self.output(torch.cat(ends, dim=-1) if self.joined else _mean(ends))
         return layers, tuple(states)
@@ -363,15 +372,10 @@ def _frequency_axes(encoder: EncoderConfig) -> tuple[Frequency, Frequency] | tup
     return entering, Frequency(encoder.bands, encoder.band_kernel)
 
 
+def _folded(x: Tensor) -> Tensor:
+    """[B, T, F, C] -> [B, T, F * C]; what has no bands stays as it is."""
+    return x.flatten(2) if x.ndim == 4 else x
+
+
 def _mean(sequences: list[Tensor]) -> Tensor:
     return sum(sequences[1:], start=sequences[0]) / len(sequences)
-
-
-def _initialise_as_mean(mix: CausalConv, normalisation: Normalisation) -> None:
-    channels, n_channels = mix.out_channels, mix.in_channels
-    nn.init.zeros_(mix.weight)
-    mix.weight.data.flatten(1).copy_(torch.eye(channels).repeat(1, n_channels // channels) * channels / n_channels)
-    assert mix.bias is not None
-    nn.init.zeros_(mix.bias)
-    if normalisation == "weight":
-        parametrizations.weight_norm(mix)
