@@ -138,6 +138,9 @@ def fields(model: type[Settings]) -> list[Field]:
             found.append(Field(table, name, _metavar(schema, child), _expected(schema, child), description, default))
             if _is_table(schema, items := _follow(schema, child).get("items", {})):
                 walk(items, f"{path}.N")
+            for option in _follow(schema, child).get("anyOf", ()):
+                if _is_table(schema, option):
+                    walk(option, path)
 
     walk(schema, "")
     return found
@@ -196,6 +199,15 @@ def _kinds(node: Node) -> list[str]:
     return list(node["discriminator"]["mapping"])
 
 
+def _meant(schema: Node, node: Node, value: Any) -> Node:
+    """The one of `anyOf` that a value is meant for: the table if it is one, else the first that is none."""
+    options = [_follow(schema, option) for option in node["anyOf"]]
+    return next(
+        (option for option in options if ("properties" in option) == isinstance(value, dict)),
+        options[0],
+    )
+
+
 def _values(node: Node) -> Node | None:
     """Schema of the values of a table whose keys are the user's own; None for other nodes."""
     values = next(iter(node.get("patternProperties", {}).values()), node.get("additionalProperties"))
@@ -221,6 +233,9 @@ def _child(schema: Node, node: Node, key: str, table: Any) -> Node | None:
         return inner["prefixItems"][int(key)]
     if key.isdecimal() and "items" in inner:
         return inner["items"]
+    for option in inner.get("anyOf", ()):
+        if (child := _child(schema, option, key, table)) is not None:
+            return child
     return _values(inner)
 
 
@@ -259,6 +274,8 @@ def _metavar(schema: Node, node: Node) -> str:
     elif inner.get("type") == "array":
         items = inner.get("prefixItems") or [inner["items"]]
         text = " ".join(_metavar(schema, item) for item in items) + ("" if "prefixItems" in inner else " ...")
+    elif "anyOf" in inner:
+        text = "|".join(_metavar(schema, option) for option in inner["anyOf"])
     else:
         names = {"integer": "INT", "number": "FLOAT", "boolean": "{true,false}", "string": "TEXT"}
         text = names.get(inner.get("type", ""), "TABLE")
@@ -325,6 +342,8 @@ def _override(schema: Node, table: dict[str, Any], option: _Option) -> None:
             # A list left to its default is changed in place of it; the defaults of a table come by themselves.
             default = child.get("default")
             here[key] = copy.deepcopy(default) if isinstance(default, list) else {}
+        if "anyOf" in _follow(schema, child) and isinstance(here[key], dict) == option.names[place + 1].isdecimal():
+            here[key] = {}  # a table in place of a list
         node, here = child, here[key]
         if not isinstance(here, dict | list):
             raise InputError(f"option {option.text}: {'.'.join(option.names[: place + 1])} has no fields")
@@ -332,6 +351,8 @@ def _override(schema: Node, table: dict[str, Any], option: _Option) -> None:
 
 def _value(schema: Node, node: Node, option: _Option) -> Any:
     inner = _follow(schema, node)
+    if "anyOf" in inner and option.values is not None and not option.values[0].startswith("{"):
+        inner = _meant(schema, inner, option.values)
     if inner.get("type") == "array":
         values = option.values or []
         if len(values) == 1 and values[0].startswith("["):
@@ -371,25 +392,16 @@ def _sentence(
     options: Mapping[tuple[str, ...], str],
 ) -> str:
     """One line for the first problem, and how many others there are."""
-    problems = error.errors(include_url=False)
+    found = error.errors(include_url=False)
+    # A list is also too short for pydantic if one of its items is wrong.
+    above = {problem["loc"][:end] for problem in found for end in range(len(problem["loc"]))}
+    problems = [problem for problem in found if problem["type"] != "too_short" or problem["loc"] not in above]
+    problems = [problem for problem in problems if _place(schema, table, problem["loc"])]
     # An unknown key first: its being misspelt may be why another is missing.
     problem = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    names: list[str] = []
-    node, parent = schema, schema
-    here: Any = table
-    parent_table: Any = table
-    for part in problem["loc"]:
-        inner = _follow(schema, node)
-        if "oneOf" in inner and part in inner["discriminator"]["mapping"]:
-            node = _branch(schema, inner, part)  # pydantic names the kind between a field and its keys
-            continue
-        names.append(str(part))
-        parent, parent_table = inner, here
-        node = _child(schema, inner, names[-1], here) or {}
-        try:
-            here = here[part]
-        except (LookupError, TypeError):
-            here = None  # not given
+    place = _place(schema, table, problem["loc"])
+    assert place is not None
+    names, node, parent, here, parent_table = place
     if problem["type"].startswith("union_tag"):
         names.append("kind")
         here = here.get("kind") if isinstance(here, dict) else None
@@ -417,10 +429,48 @@ def _sentence(
     return where + text + (f" (and {more} more wrong)" if more else "")
 
 
+class _Place(NamedTuple):
+    names: list[str]
+    node: Node
+    parent: Node
+    here: Any
+    """The value there, None if it was not given."""
+    parent_table: Any
+
+
+def _place(schema: Node, table: dict[str, Any], loc: Sequence[int | str]) -> _Place | None:
+    """Where pydantic found something; None if that is what a value should be to be one that it is not meant for."""
+    names: list[str] = []
+    node, parent = schema, schema
+    here: Any = table
+    parent_table: Any = table
+    for part in loc:
+        inner = _follow(schema, node)
+        if "oneOf" in inner and part in inner["discriminator"]["mapping"]:
+            node = _branch(schema, inner, part)  # pydantic names the kind between a field and its keys
+            continue
+        if "anyOf" in inner:  # and which of several it tried, by a name that holds that of a model
+            node = _meant(schema, inner, here)
+            tables = [option["$ref"].rpartition("/")[2] for option in inner["anyOf"] if "$ref" in option]
+            if any(table in str(part) for table in tables) != ("properties" in node):
+                return None
+            continue
+        names.append(str(part))
+        parent, parent_table = inner, here
+        node = _child(schema, inner, names[-1], here) or {}
+        try:
+            here = here[part]
+        except (LookupError, TypeError):
+            here = None  # not given
+    return _Place(names, node, parent, here, parent_table)
+
+
 def _near(schema: Node, node: Node, table: Any, above: tuple[str, ...], name: str, prefix: str = "") -> str:
     """The known key that a wrong one is most likely meant to be: one of its neighbours, else one of another table."""
     if "oneOf" in node:
         node = _branch(schema, node, table.get("kind") if isinstance(table, dict) else None)
+    if "anyOf" in node:
+        node = _meant(schema, node, {})
     neighbours = list(node.get("properties", ()))
     if near := get_close_matches(name, neighbours, n=1):
         return f"; did you mean {prefix}{'.'.join((*above, near[0]))}?"
@@ -483,6 +533,7 @@ def _toml_value(value: Any) -> str:
         case list():
             return f"[{', '.join(map(_toml_value, value))}]"
         case dict():
-            inside = ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items())
+            given = {key: item for key, item in value.items() if item is not None}
+            inside = ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in given.items())
             return f"{{ {inside} }}" if inside else "{}"
     raise TypeError(f"a recipe holds no {type(value).__name__}")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssl_tt import timebase
 from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.encoder.frontend import LogMel
-from ssl_tt.encoder.stack import Stack, StackState
+from ssl_tt.encoder.stack import EveryLayer, Stack, StackState, macs_per_frame
 from ssl_tt.errors import InputError
 
 # `encode` works through long audio in pieces of this length, so that its memory does not grow with the recording.
@@ -38,6 +38,7 @@ class Encoder(nn.Module):
         self.config = config
         self.frontend = LogMel(config.frontend)
         self.stacks = nn.ModuleList(Stack(stack, config) for stack in config.stacks)
+        self.every_layer = EveryLayer(config) if config.combine_at == "every_layer" else None
 
     def forward(self, samples: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         log_mel, frontend = self.features(samples, state.frontend if state else None)
@@ -58,6 +59,10 @@ class Encoder(nn.Module):
     def layers(self, samples: Tensor) -> dict[str, Tensor]:
         """Output of every layer by name (`stack1.prelayer`, `stack1.block1`, ..., `encoder`): [B, N] -> [B, T, C]."""
         log_mel, _ = self.features(samples)
+        return self.feature_layers(log_mel)
+
+    def feature_layers(self, log_mel: Tensor) -> dict[str, Tensor]:
+        """`layers` of a log-mel that is there already: [B, T * stride, M] -> [B, T, C] each."""
         return self._layers(log_mel)[0]
 
     def prelayers(self, layers: dict[str, Tensor]) -> Tensor:
@@ -67,10 +72,13 @@ class Encoder(nn.Module):
     def _layers(
         self, log_mel: Tensor, state: tuple[StackState, ...] | None = None
     ) -> tuple[dict[str, Tensor], tuple[StackState, ...]]:
+        stacks = list(cast(Iterable[Stack], self.stacks))
+        if self.every_layer is not None:
+            return self.every_layer(stacks, log_mel, state)
         layers: dict[str, Tensor] = {}
         ends: list[Tensor] = []
         states: list[StackState] = []
-        for i, stack in enumerate(cast(Iterable[Stack], self.stacks)):
+        for i, stack in enumerate(stacks):
             outputs, past = stack.layers(log_mel, state[i] if state else None)
             layers |= {f"stack{i + 1}.{name}": h for name, h in outputs.items()}
             ends.append(outputs["output"])
@@ -142,13 +150,13 @@ class Encoder(nn.Module):
     @property
     def output_channels(self) -> int:
         """Channels C of the representation, after the stacks are combined."""
-        joined = len(self.stacks) if self.config.combine == "concat" else 1
-        return self.config.output_channels * joined
+        joined = self.config.combine == "concat" and self.config.combine_at == "end"
+        return self.config.output_channels * (len(self.stacks) if joined else 1)
 
     @property
     def prelayer_channels(self) -> int:
-        """Channels of the pre-layers of all stacks together."""
-        return self.config.channels * len(self.stacks)
+        """Channels of the pre-layers of all stacks together, those of all bands."""
+        return self.config.channels * self.config.bands * len(self.stacks)
 
     @property
     def parameter_count(self) -> int:
@@ -158,7 +166,9 @@ class Encoder(nn.Module):
     def macs_per_second(self) -> float:
         """Multiply-accumulates for a second of one channel: convolutions and mel filters, not the FFT (about 1e6)."""
         mel = self.frontend.filterbank.numel() * self.sample_rate_hz / self.config.frontend.hop_samples
-        convolutions = sum(m.weight.numel() for m in self.stacks.modules() if isinstance(m, nn.Conv1d))
+        convolutions = sum(stack.macs_per_frame for stack in cast(Iterable[Stack], self.stacks))
+        if self.every_layer is not None:
+            convolutions += macs_per_frame(self.every_layer)
         return mel + convolutions * self.frame_rate_hz
 
 

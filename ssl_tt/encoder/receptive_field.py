@@ -9,7 +9,11 @@ So the span of a row is 1 + sum((k - 1) * d * product of the earlier strides): a
 frames, 1 + 2 * 2. (The post that this package follows says 6, as 3 * 2; that counts one step too many.) The span alone
 hides that dilation leaves holes: of those 5 frames, 3 are reached.
 
-Every layer here is one-dimensional. A two-dimensional one has a reach along each axis, and each composes by itself.
+Every layer here is one-dimensional. One over time and frequency has a reach along each axis, and each composes by
+itself; along frequency, lag r means r bands below the middle of the kernel, and padding is no input.
+
+Blocks of both kinds reach alike. All that WaveNet's sum of skips holds went through the newest tap of the later blocks
+too, so that a stack reaches what its blocks in a row reach.
 
 This module does without torch, but for the measurement.
 """
@@ -20,7 +24,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -51,6 +55,8 @@ def layer(kernel: int, dilation: int = 1, stride: int = 1, lookahead: int = 0) -
 
 SKIP = layer(1)
 """A skip connection. It passes on the newest frame, which every kernel reaches too, so a skip never fills a hole."""
+
+Axis = Literal["time", "frequency"]
 
 
 def compose(first: Reach, *later: Reach) -> Reach:
@@ -86,16 +92,12 @@ class ReceptiveField:
     @property
     def span_frames(self) -> int:
         """Front-end frames from the first reached to the last: 1 + sum((k - 1) * d * earlier strides), widest stack."""
-        return max(self.stack_span_frames)
+        return self._reach.span
 
     @property
     def stack_span_frames(self) -> tuple[int, ...]:
         """Span of each stack by itself, front-end frames."""
-        config = self.config
-        return tuple(
-            config.prelayer_kernel + config.stride * (stack.kernel - 1) * sum(stack.dilations)
-            for stack in config.stacks
-        )
+        return tuple(_stack_reach(self.config, stack).span for stack in self.config.stacks)
 
     @cached_property
     def stack_reached(self) -> tuple[tuple[int, ...], ...]:
@@ -129,6 +131,19 @@ class ReceptiveField:
         return -compose(_window_reach(self.config), self._reach).lags[::-1]
 
     @property
+    def span_bands(self) -> int:
+        """Mel bands that a band of the blocks sees, at most; the output layer, which folds all bands, sees them all."""
+        return max(len(self.reached_bands(band)) for band in range(self.config.bands))
+
+    def reached_bands(self, band: int) -> tuple[int, ...]:
+        """The mel bands that a band of the blocks sees, counted from 0; all where the bands are channels."""
+        every = range(self.config.feature_channels)
+        if self.config.convolution == "1d":
+            return tuple(every)
+        middle = band * self._reach_in_frequency.stride
+        return tuple(middle + offset for offset in _offsets(self._reach_in_frequency) if middle + offset in every)
+
+    @property
     def lookahead_samples(self) -> int:
         """Samples that a frame sees beyond its own hop."""
         return max(self.reached[-1], 0) * self.config.frontend.hop_samples
@@ -160,7 +175,11 @@ class ReceptiveField:
 
     @cached_property
     def _reach(self) -> Reach:
-        return union(*(_stack_reach(self.config, stack) for stack in self.config.stacks))
+        return _encoder_reach(self.config, "time")
+
+    @cached_property
+    def _reach_in_frequency(self) -> Reach:
+        return _encoder_reach(self.config, "frequency")
 
     def table(self) -> str:
         """Lines for the terminal: each stack, all together, the hop and the look-ahead."""
@@ -170,14 +189,15 @@ class ReceptiveField:
         def row(name: str, stack: StackConfig | None, span: int, reached: Sequence[int]) -> tuple[str, ...]:
             span_samples = span * frontend.hop_samples + tail
             milliseconds = 1000 * timebase.seconds(span_samples, frontend.sample_rate_hz)
-            kernel, dilations = (str(stack.kernel), _listed(stack.dilations)) if stack else ("", "")
+            kernel, dilations = (str(stack.kernel), _listed(stack.block_dilations)) if stack else ("", "")
             counts = (span, len(reached), span - len(reached), span_samples)
             return name, kernel, dilations, *map(str, counts), f"{milliseconds:.1f}"
 
         rows: list[tuple[str, ...]] = [("stack", "kernel", "dilations", "span", "reached", "holes", "samples", "ms")]
         for i, stack in enumerate(self.config.stacks):
             rows.append(row(str(i + 1), stack, self.stack_span_frames[i], self.stack_reached[i]))
-        rows.append(row("all", None, self.span_frames, self.reached))
+        together = "all, at every layer" if self.config.combine_at == "every_layer" else "all"
+        rows.append(row(together, None, self.span_frames, self.reached))
         widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         return "\n".join(
@@ -186,6 +206,14 @@ class ReceptiveField:
                 *lines,
                 f"one frame out each {self.hop_ms:g} ms ({self.hop_samples} samples), "
                 f"look-ahead {self.lookahead_samples} samples",
+                *(
+                    [
+                        f"{self.config.bands} bands of {self.config.feature_channels} mel bands, each sees up to "
+                        f"{self.span_bands}"
+                    ]
+                    if self.config.convolution == "2d"
+                    else []
+                ),
             )
         )
 
@@ -198,7 +226,9 @@ class ReceptiveField:
                 f"{len(self.holes)} holes; let each dilation be at most the span so far"
             )
         whole_share = 1 - self.span_seconds / window_seconds
-        if 0 <= whole_share < 0.5:
+        if whole_share < 0:
+            found.append(_too_short(self, window_seconds))
+        elif whole_share < 0.5:
             found.append(
                 f"only {whole_share:.0%} of the frames of a {window_seconds:g} s window see a whole receptive field of "
                 f"{self.span_seconds:.2f} s, the others see padding too; longer windows help"
@@ -213,59 +243,118 @@ def receptive_field(encoder: Encoder | EncoderConfig) -> ReceptiveField:
 
 def check_window(field: ReceptiveField, window_seconds: float) -> None:
     """Raise InputError if a training window is shorter than the receptive field."""
-    if window_seconds >= field.span_seconds:
-        return
+    if window_seconds < field.span_seconds:
+        raise InputError(_too_short(field, window_seconds))
+
+
+def _too_short(field: ReceptiveField, window_seconds: float) -> str:
     widest = int(np.argmax(field.stack_span_frames))
     stack = field.config.stacks[widest]
     drop = "shorten its dilations" if len(field.config.stacks) == 1 else f"drop stack {widest + 1}"
-    raise InputError(
+    return (
         f"window {window_seconds:g} s is shorter than the receptive field {field.span_seconds:.2f} s: raise "
-        f"data.window_seconds or {drop} (kernel {stack.kernel}, dilations {_listed(stack.dilations)})"
+        f"data.window_seconds or {drop} (kernel {stack.kernel}, dilations {_listed(stack.block_dilations)})"
     )
 
 
-def measured_reach(encoder: Encoder, seed: int = 0) -> tuple[tuple[int, ...], np.ndarray]:
-    """Reached front-end frames and samples by gradient, as offsets like `reached` and `reached_samples`.
+class MeasuredReach(NamedTuple):
+    """What the gradient of an output frame touches, as offsets like those of `ReceptiveField`."""
 
-    On a copy of the encoder with equal positive weights, positive features and no normalisation, so that no ReLU hides
-    a path and nothing cancels; what the gradient of an output frame touches is then exactly what the frame sees. One
-    frame out follows it, whose samples would show a look-ahead.
+    frames: tuple[int, ...]
+    samples: np.ndarray
+    bands: tuple[tuple[int, ...], ...]
+    """Mel bands that each band of the blocks sees."""
+
+
+def measured_reach(encoder: Encoder, seed: int = 0) -> MeasuredReach:
+    """Reached front-end frames, samples and mel bands by gradient.
+
+    On the encoder's `positive_twin` and positive features; what the gradient of an output frame touches is then exactly
+    what the frame sees. One frame out follows it, whose samples would show a look-ahead.
     """
     import torch
 
-    from ssl_tt.encoder.conv import CausalConv1d, ChannelNorm
-    from ssl_tt.encoder.frontend import POWER_FLOOR
+    config = encoder.config
+    twin = positive_twin(encoder)
+    n_frames = receptive_field(encoder).span_samples // encoder.hop_samples + 3
+    newest = n_frames - 2
+    generator = torch.Generator().manual_seed(seed)  # leaves the global one alone
+    shape = (1, n_frames * config.stride, config.feature_channels)
+    features = 0.1 + torch.rand(shape, generator=generator, dtype=torch.float64)
+    features.requires_grad_()
+    layers = twin.feature_layers(features)
+    (seen,) = torch.autograd.grad(layers["encoder"][:, newest].sum(), features, retain_graph=True)
+    frames = np.flatnonzero(seen[0].abs().sum(dim=-1).numpy()) - ((newest + 1) * config.stride - 1)
+
+    samples = torch.randn(1, n_frames * encoder.hop_samples, dtype=torch.float64, generator=generator)
+    samples.requires_grad_()
+    (heard,) = torch.autograd.grad(twin.features(samples)[0], samples, seen)
+    heard_offsets = np.flatnonzero(heard[0].numpy()) - ((newest + 1) * encoder.hop_samples - 1)
+
+    bands: dict[int, set[int]] = {band: set() for band in range(config.bands)}
+    for name, layer in layers.items():
+        if "block" in name:
+            for band, channels in enumerate(layer[0, newest].chunk(config.bands)):
+                (seen,) = torch.autograd.grad(channels.sum(), features, retain_graph=True)
+                bands[band] |= set(np.flatnonzero(seen[0].abs().sum(dim=0).numpy()).tolist())
+    return MeasuredReach(tuple(frames.tolist()), heard_offsets, tuple(tuple(sorted(b)) for b in bands.values()))
+
+
+def positive_twin(encoder: Encoder) -> Encoder:
+    """A copy in double precision with equal positive weights and no normalisation.
+
+    Of positive features no ReLU hides a path and nothing cancels, so that whatever a frame sees can move it. Weights
+    well below their fan-in's inverse keep the gates of deep stacks from saturating.
+    """
+    import torch
+    from torch.nn.utils import parametrize
+
+    from ssl_tt.encoder.conv import CausalConv, ChannelNorm
 
     twin = copy.deepcopy(encoder).double().eval()
-    twin.frontend.set_statistics(torch.full_like(twin.frontend.mean, 2 * np.log(POWER_FLOOR)), twin.frontend.std)
     for module in list(twin.modules()):
-        if isinstance(module, CausalConv1d):
-            torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+        if isinstance(module, CausalConv):
+            positive = torch.full_like(module.weight.detach(), 0.5 / module.weight[0].numel())
+            if parametrize.is_parametrized(module):  # weight normalisation finds the length and the direction itself
+                module.weight = positive
+            else:
+                module.weight.data = positive
             assert module.bias is not None
             torch.nn.init.zeros_(module.bias)
         for name, child in module.named_children():
             if isinstance(child, ChannelNorm):
                 setattr(module, name, torch.nn.Identity())
-
-    n_frames = receptive_field(encoder).span_samples // encoder.hop_samples + 3
-    generator = torch.Generator().manual_seed(seed)  # leaves the global one alone
-    noise = torch.randn(1, n_frames * encoder.hop_samples, dtype=torch.float64, generator=generator)
-    samples = noise.requires_grad_()
-    log_mel, _ = twin.features(samples)
-    log_mel.retain_grad()
-    newest = n_frames - 2
-    twin.encode_features(log_mel)[0][:, newest].sum().backward()
-
-    assert log_mel.grad is not None
-    assert samples.grad is not None
-    frames = np.flatnonzero(log_mel.grad[0].abs().sum(dim=-1).numpy()) - ((newest + 1) * encoder.config.stride - 1)
-    heard = np.flatnonzero(samples.grad[0].numpy()) - ((newest + 1) * encoder.hop_samples - 1)
-    return tuple(frames.tolist()), heard
+    return twin
 
 
-def _stack_reach(config: EncoderConfig, stack: StackConfig) -> Reach:
-    blocks = (union(SKIP, layer(stack.kernel, dilation)) for dilation in stack.dilations)
-    return compose(layer(config.prelayer_kernel, stride=config.stride), *blocks)
+def _encoder_reach(config: EncoderConfig, axis: Axis) -> Reach:
+    if config.combine_at == "end":
+        return union(*(_stack_reach(config, stack, axis) for stack in config.stacks))
+    first, *later = zip(*(_block_reaches(config, stack, axis) for stack in config.stacks), strict=True)
+    prelayers = (_prelayer_reach(config, stack, axis) for stack in config.stacks)
+    started = union(*(compose(below, block) for below, block in zip(prelayers, first, strict=True)))
+    return compose(started, *(union(*blocks) for blocks in later))
+
+
+def _stack_reach(config: EncoderConfig, stack: StackConfig, axis: Axis = "time") -> Reach:
+    return compose(_prelayer_reach(config, stack, axis), *_block_reaches(config, stack, axis))
+
+
+def _prelayer_reach(config: EncoderConfig, stack: StackConfig, axis: Axis) -> Reach:
+    layers = config.prelayers(stack)
+    if axis == "time":
+        return compose(*(layer(each.kernel, stride=each.stride) for each in layers))
+    return compose(_across_bands(config, config.band_stride), *[_across_bands(config)] * (len(layers) - 1))
+
+
+def _block_reaches(config: EncoderConfig, stack: StackConfig, axis: Axis) -> list[Reach]:
+    if axis == "time":
+        return [union(SKIP, layer(stack.kernel, dilation)) for dilation in stack.block_dilations]
+    return [union(SKIP, _across_bands(config))] * len(stack.block_dilations)
+
+
+def _across_bands(config: EncoderConfig, stride: int = 1) -> Reach:
+    return layer(config.band_kernel, stride=stride, lookahead=config.band_kernel // 2)
 
 
 def _window_reach(config: EncoderConfig) -> Reach:

@@ -4,40 +4,51 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_tt.encoder.config import EncoderConfig, StackConfig
-from ssl_tt.encoder.conv import CausalConv1d, CausalConvTranspose1d, ChannelNorm
-from ssl_tt.encoder.stack import ResidualBlock
+from ssl_tt.encoder.conv import CausalConv1d, CausalConvTranspose1d
+from ssl_tt.encoder.stack import Blocks, channel_norm
+
+
+class UpsamplingLayer(nn.Module):
+    """Norm, ReLU and a transposed conv, which mirrors a pre-layer above the first: [B, T, C] -> [B, T * stride, C]."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, encoder: EncoderConfig) -> None:
+        super().__init__()
+        self.norm = channel_norm(encoder.normalisation, channels)
+        self.conv = CausalConvTranspose1d(channels, channels, kernel, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.relu(self.norm(x)))[0]
 
 
 class DecoderStack(nn.Module):
-    """A stack of the encoder backwards: 1x1 layer, blocks, upsampling: [B, T, C_in] -> [B, T * stride, M]."""
+    """A stack of the encoder backwards: 1x1 layer, blocks, upsampling: [B, T, C_in] -> [B, T * stride, M].
+
+    Over time alone, with the bands as channels, whatever the encoder does.
+    """
 
     def __init__(self, stack: StackConfig, encoder: EncoderConfig, in_channels: int, channels: int) -> None:
         super().__init__()
+        first, *further = encoder.prelayers(stack)
+        dilations = stack.block_dilations[::-1]
         self.input = CausalConv1d(in_channels, channels, kernel=1)
-        self.blocks = nn.ModuleList(
-            ResidualBlock(
-                channels,
-                stack.kernel,
-                dilation,
-                encoder.normalisation,
-                encoder.dropout,
-                branches=len(stack.dilations),
-            )
-            for dilation in reversed(stack.dilations)
+        self.blocks = Blocks(encoder, channels, stack.kernel, dilations, branches=len(dilations))
+        self.upsampling = nn.ModuleList(
+            UpsamplingLayer(channels, layer.kernel, layer.stride, encoder) for layer in reversed(further)
         )
-        self.norm = ChannelNorm(channels) if encoder.normalisation == "channel" else nn.Identity()
-        self.output = CausalConvTranspose1d(
-            channels, encoder.frontend.mel_bands, encoder.prelayer_kernel, stride=encoder.stride
-        )
+        self.norm = channel_norm(encoder.normalisation, channels)
+        self.output = CausalConvTranspose1d(channels, encoder.feature_channels, first.kernel, stride=first.stride)
         # Starts from the mean of the corpus, so that the first loss is the variance of the log-mel.
         nn.init.zeros_(self.output.weight)
         if self.output.bias is not None:
             nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, _ = self.input(x)
+        x = self.blocks.start(self.input(x)[0])
         for block in self.blocks:
             x, _ = block(x)
+        x = self.blocks.end(x)
+        for layer in self.upsampling:
+            x = layer(x)
         return self.output(F.relu(self.norm(x)))[0]
 
 

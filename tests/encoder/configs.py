@@ -3,7 +3,7 @@
 import torch
 from hypothesis import strategies as st
 
-from ssl_tt.encoder.config import EncoderConfig, LogMelConfig, StackConfig
+from ssl_tt.encoder.config import DilationSchedule, EncoderConfig, LogMelConfig, PrelayerConfig, StackConfig
 from ssl_tt.encoder.encoder import Encoder
 
 SMALL_FRONTEND = LogMelConfig(sample_rate_hz=8000, window_samples=40, hop_samples=16, mel_bands=6)
@@ -33,7 +33,7 @@ SMALL = {
         channels=6,
         output_channels=4,
         prelayer_kernel=5,
-        stride=3,
+        stride=4,
         stacks=(StackConfig(kernel=1, dilations=(1,)), StackConfig(dilations=(2,)), StackConfig(kernel=5)),
         combine="concat",
     ),
@@ -44,6 +44,76 @@ SMALL = {
         stacks=(StackConfig(dilations=(1,)), StackConfig(dilations=(2,))),
         combine="concat",
         normalisation="none",
+    ),
+    "wavenet": EncoderConfig(
+        frontend=SMALL_FRONTEND,
+        block="wavenet",
+        channels=6,
+        output_channels=5,
+        stacks=(StackConfig(kernel=2, dilations=DilationSchedule(schedule="doubling", depth=3)), StackConfig()),
+        normalisation="none",
+        dropout=0.2,
+    ),
+    "separable, weight norm": EncoderConfig(
+        frontend=SMALL_FRONTEND,
+        separable=True,
+        channels=6,
+        output_channels=5,
+        stacks=(StackConfig(dilations=(1, 3)), StackConfig(kernel=1, dilations=(1,))),
+        normalisation="weight",
+    ),
+    "pre-layers of two and of one": EncoderConfig(
+        frontend=SMALL_FRONTEND,
+        channels=6,
+        output_channels=5,
+        stride=4,
+        stacks=(
+            StackConfig(prelayers=(PrelayerConfig(), PrelayerConfig()), dilations=(1, 3)),
+            StackConfig(prelayers=(PrelayerConfig(kernel=7, stride=4),), dilations=(2,)),
+        ),
+    ),
+    "mean at every layer": EncoderConfig(
+        frontend=SMALL_FRONTEND,
+        channels=6,
+        output_channels=5,
+        stacks=(StackConfig(dilations=(1, 1, 1)), StackConfig(dilations=(3, 3, 3))),
+        combine_at="every_layer",
+    ),
+    "wavenets joined at every layer": EncoderConfig(
+        frontend=SMALL_FRONTEND,
+        block="wavenet",
+        separable=True,
+        channels=6,
+        output_channels=5,
+        stacks=(StackConfig(dilations=(1, 3)), StackConfig(kernel=5, dilations=(1, 3))),
+        combine="concat",
+        combine_at="every_layer",
+        normalisation="weight",
+    ),
+    "2d": EncoderConfig(
+        frontend=SMALL_FRONTEND,
+        convolution="2d",
+        frequency_stride=2,
+        channels=4,
+        output_channels=5,
+        stacks=(StackConfig(dilations=(1, 3)), StackConfig(kernel=2, dilations=(4,))),
+    ),
+    "2d, wavenets joined at every layer": EncoderConfig(
+        frontend=SMALL_FRONTEND,
+        convolution="2d",
+        frequency_kernel=5,
+        block="wavenet",
+        separable=True,
+        channels=4,
+        output_channels=5,
+        stride=4,
+        stacks=(
+            StackConfig(prelayers=(PrelayerConfig(), PrelayerConfig()), dilations=(1, 2)),
+            StackConfig(dilations=(3, 1)),
+        ),
+        combine="concat",
+        combine_at="every_layer",
+        dropout=0.1,
     ),
 }
 
@@ -62,31 +132,66 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> tor
     return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def stack_configs() -> st.SearchStrategy[StackConfig]:
-    return st.builds(
-        StackConfig,
-        kernel=st.integers(1, 4),
-        dilations=st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple),
+def dilations(depth: int) -> st.SearchStrategy[tuple[int, ...] | DilationSchedule]:
+    lists = st.lists(st.integers(1, 5), min_size=depth, max_size=depth).map(tuple)
+    return lists | st.builds(
+        DilationSchedule, schedule=st.sampled_from(["constant", "doubling", "hole_free"]), depth=st.just(depth)
     )
+
+
+def prelayers(stride: int) -> st.SearchStrategy[tuple[PrelayerConfig, ...] | None]:
+    """None, or one to three pre-layers of so much stride in all."""
+    splits = [(stride,), (1, stride), (stride, 1), *([(2, 2), (2, 1, 2)] if stride == 4 else [])]
+
+    def layer(stride: int) -> st.SearchStrategy[PrelayerConfig]:
+        return st.builds(PrelayerConfig, kernel=st.integers(stride, stride + 2), stride=st.just(stride))
+
+    return st.none() | st.sampled_from(splits).flatmap(lambda split: st.tuples(*map(layer, split)))
 
 
 @st.composite
 def encoder_configs(draw: st.DrawFn) -> EncoderConfig:
-    """Any small encoder: windows, hops, strides, stacks, combination and norm."""
+    """Any small encoder: windows, hops, strides, pre-layers, stacks, blocks, convolution, combination and norm."""
+    sample_rate_hz = draw(st.sampled_from([8000, 16000]))
     hop = draw(st.integers(8, 24))
-    stride = draw(st.integers(1, 3))
+    frame_rate_hz, rest = divmod(sample_rate_hz, hop)
+    stride = draw(st.sampled_from([n for n in (1, 2, 3, 4) if rest or frame_rate_hz % n == 0]))
+    combine_at = draw(st.sampled_from(["end", "every_layer"]))
+    depths = st.integers(1, 3)
+    depth = draw(depths)
+    stacks = tuple(
+        StackConfig(
+            kernel=draw(st.integers(1, 4)),
+            dilations=draw(dilations(depth if combine_at == "every_layer" else draw(depths))),
+            prelayers=draw(prelayers(stride)),
+        )
+        for _ in range(draw(st.integers(1, 3)))
+    )
+    over_frequency = {}
+    if draw(st.booleans()):
+        band_stride = draw(st.sampled_from([None, 1, 2]))
+        kernels = [kernel for kernel in (None, 1, 3, 5) if (kernel or 3) >= 2 * (band_stride or 1) - 1]
+        over_frequency = {
+            "convolution": "2d",
+            "frequency_stride": band_stride,
+            "frequency_kernel": draw(st.sampled_from(kernels)),
+        }
     return EncoderConfig(
         frontend=LogMelConfig(
-            sample_rate_hz=draw(st.sampled_from([8000, 16000])),
+            sample_rate_hz=sample_rate_hz,
             window_samples=draw(st.integers(max(16, hop + 1), 3 * hop)),
             hop_samples=hop,
             mel_bands=4,
         ),
+        block=draw(st.sampled_from(["resnet", "wavenet"])),
+        separable=draw(st.booleans()),
         channels=3,
         output_channels=2,
         prelayer_kernel=draw(st.integers(stride, 5)),
         stride=stride,
-        stacks=tuple(draw(st.lists(stack_configs(), min_size=1, max_size=3))),
+        stacks=stacks,
         combine=draw(st.sampled_from(["add", "concat"])),
-        normalisation=draw(st.sampled_from(["none", "channel"])),
+        combine_at=combine_at,
+        normalisation=draw(st.sampled_from(["none", "channel", "weight"])),
+        **over_frequency,
     )
