@@ -64,12 +64,8 @@ def impulse_responses(
     The impulse is a single one, in the middle map of the marked frame. The first layer has the stride and its own
     kernel. Dilation is along time alone. RunError where the arrays and the computed field differ.
     """
-    import torch
-
     layers = [(first_kernel, stride), (KERNEL, 1), (KERNEL, 1)]
-    x = torch.zeros(1, _FRAMES, MAPS, dtype=torch.float64)
-    x[0, _IMPULSE, MAPS // 2] = 1
-    x.requires_grad_()
+    x = _inputs(slice(MAPS // 2, MAPS // 2 + 1))
     reach, bands = SKIP, SKIP
     pictures = [_response(x, reach)]
     y = x
@@ -88,17 +84,13 @@ def resnet_responses(all_ones: bool) -> list[Picture]:
     With random weights the size of the output; with all weights one its support, every nonzero output a one. RunError
     where the arrays and the computed field differ.
     """
-    import torch
-
     from ssl_tt.encoder.stack import ResidualBlock
 
-    x = torch.zeros(1, _FRAMES, MAPS, dtype=torch.float64)
-    x[0, _IMPULSE] = 1
-    x.requires_grad_()
+    x = _inputs(slice(None))
     reach = SKIP
     pictures = [_response(x, reach)]
     y = x
-    with _seeded(), torch.no_grad():
+    with _seeded():
         for number in range(N_LAYERS):
             dilation = BLOCK_DILATIONS[number % len(BLOCK_DILATIONS)]
             block = ResidualBlock(MAPS, KERNEL, dilation, normalisation="none").double()
@@ -106,6 +98,7 @@ def resnet_responses(all_ones: bool) -> list[Picture]:
                 _all_ones(block)
             y, _ = block(y)
             reach = compose(reach, union(SKIP, layer(KERNEL, dilation)))
+            _check_gradient(x, y, reach)
             pictures.append(_response((y != 0).double() if all_ones else y.abs(), reach))
     return pictures
 
@@ -164,6 +157,16 @@ def encoder_gradient(config: EncoderConfig) -> Picture:
 # -------------------------------------------------------------------------------------------------------- measuring
 
 
+def _inputs(maps: slice) -> Tensor:
+    """An impulse in some maps, and ones throughout, which no ReLU hides from the gradient: [2, T, M]."""
+    import torch
+
+    x = torch.ones(2, _FRAMES, MAPS, dtype=torch.float64)
+    x[0] = 0
+    x[0, _IMPULSE, maps] = 1
+    return x.requires_grad_()
+
+
 def _convolution(causal: bool, axes: Axes, kernel: int, dilation: int, stride: int) -> Callable[[Tensor], Tensor]:
     """One convolution of ones as a map of [B, T, M]."""
     from torch import nn
@@ -213,14 +216,14 @@ def _response(y: Tensor, reach: Reach) -> Picture:
     return Picture(values, -_IMPULSE, reach.stride, reach)
 
 
-def _check_gradient(x: Tensor, y: Tensor, reach: Reach, bands: Reach | None) -> None:
+def _check_gradient(x: Tensor, y: Tensor, reach: Reach, bands: Reach | None = None) -> None:
     """The middle frame out, and for 2-D its middle band, must be moved by what it is computed to see, and no more."""
     import torch
 
     frame, band = y.shape[1] // 2, MAPS // 2
-    end = y[0, frame] if bands is None else y[0, frame, band]
+    end = y[1, frame] if bands is None else y[1, frame, band]
     (gradient,) = torch.autograd.grad(end.sum(), x, retain_graph=True)
-    moved = gradient[0].numpy() != 0
+    moved = gradient[1].numpy() != 0
     newest = (frame + 1) * reach.stride - 1
     _check("frames", np.flatnonzero(moved.any(axis=1)), np.sort(newest - reach.lags))
     if bands is not None:

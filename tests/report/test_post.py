@@ -3,11 +3,12 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from ssl_tt import cli
-from ssl_tt.encoder.receptive_field import layer, receptive_field
+from ssl_tt.encoder.receptive_field import compose, layer, receptive_field
 from ssl_tt.errors import InputError, RunError
-from ssl_tt.report import post, responses
+from ssl_tt.report import figures, post, responses
 from ssl_tt.report.post import FOUR, STRIDES, TWO, write_post
 from ssl_tt.report.responses import MAPS, encoder_gradient, impulse_responses, post_encoder, resnet_responses
 
@@ -105,6 +106,34 @@ def test_a_picture_that_disagrees_with_the_arithmetic_is_not_drawn(monkeypatch):
     monkeypatch.setattr(responses, "layer", lambda kernel, *arguments, **options: layer(kernel + 1, *arguments))
     with pytest.raises(RunError, match=r"the gradient reaches the frames \[62, 63, 64\], computed were \[61, 62"):
         impulse_responses(True, "1d")
+
+
+# --- Drawing
+
+
+def drawn_frames(bars):
+    """Whole frames that bars cover."""
+    spans = [path.get_extents().intervalx for path in bars.get_paths()]
+    return [frame for low, high in spans for frame in range(round(low + 0.5), round(high + 0.5))]
+
+
+def test_the_lanes_show_exactly_the_frames_seen_and_the_holes():
+    reach = compose(layer(3, 3), layer(3, 2))
+    frames, holes = figures.fields([("one", reach)]).axes[0].collections
+    assert sorted(drawn_frames(frames)) == [-10, -8, -7, -6, -5, -4, -3, -2, 0]
+    assert sorted(drawn_frames(holes)) == [-9, -1]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_only_output_before_the_impulse_is_called_a_leak(causal):
+    pictures = [("picture", picture) for picture in impulse_responses(causal, "2d")]
+    figure = figures.impulses([("heading", "mel band", pictures)], range(-8, 14))
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert ("output before it: the future leaks" in labels) != causal
+    for axes in figure.axes:
+        (cells,) = axes.collections
+        for path, colour in zip(cells.get_paths(), cells.get_facecolors(), strict=True):
+            assert (to_hex(colour) == "#d55e00") == (path.get_extents().x1 < -0.5)
 
 
 # --- The command
