@@ -3,9 +3,9 @@
 Legend of shapes, used everywhere:
 
     B windows   S speakers (channels of audio)   N samples   T frames   M mel bands   C channels of a representation
-    K codes or classes   H steps ahead
+    F bands inside an encoder over time and frequency   K codes or classes   H steps ahead
 
-Between modules a representation is [B, T, C]; inside convolutions it is [B, C, T], transposed in one place.
+Between modules a representation is [B, T, C], over time and frequency [B, T, F, C]; convolutions turn the axes inside.
 """
 
 from importlib import import_module

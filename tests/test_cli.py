@@ -192,6 +192,34 @@ def test_field_prints_the_receptive_field_and_draws_it(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("name", "span", "reached"),
+    [
+        ("post/k3-d1", 11, 11),
+        ("post/k3-d2", 5, 3),
+        ("post/k3-d3", 31, 11),
+        ("post/two-stacks-end", 31, 18),
+        ("post/two-stacks-every-layer", 31, 29),
+        ("post/four-stacks-end", 61, 35),
+        ("post/four-stacks-every-layer", 61, 56),
+        ("fields/1s", 130, 130),
+        ("fields/2s", 252, 252),
+        ("fields/3s", 330, 330),
+    ],
+)
+def test_field_prints_what_the_recipes_say(
+    name: str, span: int, reached: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("recipes") / f"{name}.toml"
+    assert cli.main(["field", str(path)]) == 0
+    printed = capsys.readouterr()
+    (together,) = (line.split()[1:] for line in printed.out.splitlines() if line.split()[0] == "all")
+    assert together[:3] == [str(span), str(reached), str(span - reached)]
+    assert ("holes" in printed.err) == (span > reached)
+    header = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
+    assert (f"{span} frames of 10 ms, no holes" if name.startswith("fields") else f"{reached} of {span}") in header
+
+
 def test_pretrain_and_encode_go_together(tiny_recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert cli.main(["pretrain", str(tiny_recipe), "--out", str(run), "--training.steps", "2"]) == 0

@@ -51,6 +51,7 @@ class Everything(Settings):
     by_name: Annotated[dict[str, Inner], Field(default_factory=dict)]
     words: Annotated[dict[str, tuple[str, ...]], Field(default_factory=dict)]
     side: Annotated[Left | Right, Field(discriminator="kind")] = Left()
+    either: Annotated[tuple[int, ...], Field(min_length=1)] | Inner = (1,)
 
 
 @pytest.fixture
@@ -90,6 +91,7 @@ EVERYTHING = st.builds(
     by_name=st.dictionaries(TEXT, INNER, max_size=2),
     words=st.dictionaries(TEXT, st.lists(TEXT, max_size=2).map(tuple), max_size=2),
     side=st.builds(Left, only_left=st.integers(1, 9)) | st.builds(Right, shared=INTS),
+    either=st.lists(INTS, min_size=1, max_size=3).map(tuple) | INNER,
 )
 
 
@@ -100,7 +102,7 @@ def test_what_is_written_is_read_back_equal(settings: Everything, tmp_path_facto
     assert recipe.load(path, Everything) == settings
 
 
-@pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.toml")), ids=str)
+@pytest.mark.parametrize("path", sorted(Path("recipes").rglob("*.toml")), ids=str)
 def test_every_recipe_of_the_project_is_read_and_written_back(path: Path, write: Any) -> None:
     model = CompareRecipe if "objectives" in recipe.read_table(path) else PretrainRecipe
     settings = recipe.load(path, model)
@@ -155,6 +157,11 @@ def test_toml_values_of_the_right_kind_are_taken(text: str, value: tuple[str, An
         ('side.kind = "up"', 'side.kind: given "up", expected one of left, right'),
         ('side = {kind = "left", only_left = 12}', "side.only_left: given 12, expected a whole number from 1 to 9"),
         ("side = {kind = 'right', only_left = 1}", "unknown key side.only_left, expected one of kind, shared"),
+        ("either = 3", "either: given 3, expected a list of 1 or more: a whole number"),
+        ("either = [1, 2.5]", "either.1: given 2.5, expected a whole number"),
+        ("either = [2.5]", "either.0: given 2.5, expected a whole number"),
+        ("either = {count = 0.5}", "either.count: given 0.5, expected a whole number"),
+        ("either = {coutn = 1}", "unknown key either.coutn; did you mean either.count?"),
         ("inners = [{cuont = 1}]", "unknown key inners.0.cuont; did you mean inners.0.count?"),
         ("coutn = 1\nflag = 3", "unknown key coutn; did you mean inners.0.count? (and 1 more wrong)"),
     ],
@@ -201,6 +208,17 @@ def test_a_recipe_of_the_other_kind_is_told(write: Any) -> None:
         (["--encoder.frontend.high_hz", "none"], ("encoder", "frontend", "high_hz"), None),
         (["--encoder.stacks.0.dilations", "1", "2"], ("encoder", "stacks", 0, "dilations"), (1, 2)),
         (["--encoder.stacks", "[{kernel = 2}, {kernel = 5}]"], ("encoder", "stacks", 1, "kernel"), 5),
+        (["--encoder.stacks.0.dilations", "[1, 2]"], ("encoder", "stacks", 0, "dilations"), (1, 2)),
+        (
+            ["--encoder.stacks.0.dilations", "{ schedule = 'hole_free', depth = 3 }"],
+            ("encoder", "stacks", 0, "block_dilations"),
+            (1, 3, 9),
+        ),
+        (
+            ["--encoder.stacks.0.dilations.schedule", "doubling", "--encoder.stacks.0.dilations.depth", "3"],
+            ("encoder", "stacks", 0, "block_dilations"),
+            (1, 2, 4),
+        ),
         (["--objective.steps", "9"], ("objective", "steps"), 9),
         (["--simulate.a-b.hours", "2"], ("simulate", "a-b", "hours"), 2.0),
         (["--simulate.a.cross_talk_db", "-30"], ("simulate", "a", "cross_talk_db"), -30.0),
@@ -244,6 +262,15 @@ def test_options_alone_make_settings() -> None:
             "option --objective.negative: unknown field; did you mean --objective.negatives?",
         ),
         (["--encoder.stacks.1.kernel", "3"], "option --encoder.stacks.1.kernel: given place 1, expected one below 1"),
+        (
+            ["--encoder.stacks.0.dilations.dept", "2"],
+            "option --encoder.stacks.0.dilations.dept: unknown field; did you mean --encoder.stacks.0.dilations.depth?",
+        ),
+        (
+            ["--encoder.stacks.0.dilations", "[]"],
+            "option --encoder.stacks.0.dilations: given [], expected a list of 1 or more: a whole number from 1 to "
+            "4096",
+        ),
         (["--objective.kind", "cpd"], 'option --objective.kind: given "cpd", expected one of cpc, vqvae'),
         (["steps"], "steps: not expected here; give a field as --training.steps 100"),
     ],

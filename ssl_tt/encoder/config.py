@@ -143,8 +143,9 @@ class EncoderConfig(Settings):
     """Channels inside every stack; with `2d` in each band."""
     output_channels: Annotated[int, Field(ge=1, le=4096)] = 256
     """Channels of the representation that leaves the encoder (of each stack; concatenation at the end joins them)."""
-    prelayer_kernel: Annotated[int, Field(ge=1, le=64)] = 4
-    """Kernel of the strided pre-layer, front-end frames; at least the stride."""
+    prelayer_kernel: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Kernel of the strided pre-layer, front-end frames; at least the stride, 4 if not given; for stacks without
+    `prelayers` of their own."""
     stride: Annotated[int, Field(ge=1, le=64)] = 2
     """Front-end frames for each frame out, of every stack; divides the front end's frame rate."""
     stacks: Annotated[tuple[StackConfig, ...], Field(min_length=1, max_length=32)] = (StackConfig(),)
@@ -162,10 +163,13 @@ class EncoderConfig(Settings):
 
     @model_validator(mode="after")
     def _kernel_covers_stride(self) -> Self:
-        if self.prelayer_kernel < self.stride and any(stack.prelayers is None for stack in self.stacks):
+        if all(stack.prelayers for stack in self.stacks):
+            if self.prelayer_kernel is not None:
+                raise ValueError("prelayer_kernel is not read where every stack has prelayers of its own: leave it out")
+        elif (kernel := self.prelayer_kernel or 4) < self.stride:
             raise ValueError(
-                f"prelayer_kernel {self.prelayer_kernel} must be at least the stride {self.stride}: "
-                "front-end frames between the kernels would be seen by no frame"
+                f"prelayer_kernel {kernel} must be at least the stride {self.stride}: front-end frames between the "
+                "kernels would be seen by no frame"
             )
         return self
 
@@ -239,4 +243,5 @@ class EncoderConfig(Settings):
 
     def prelayers(self, stack: StackConfig) -> tuple[PrelayerConfig, ...]:
         """The pre-layers of a stack: its own, or the encoder's one."""
-        return stack.prelayers or (PrelayerConfig.model_construct(kernel=self.prelayer_kernel, stride=self.stride),)
+        kernel = self.prelayer_kernel or 4
+        return stack.prelayers or (PrelayerConfig.model_construct(kernel=kernel, stride=self.stride),)

@@ -91,7 +91,10 @@ class ReceptiveField:
 
     @property
     def span_frames(self) -> int:
-        """Front-end frames from the first reached to the last: 1 + sum((k - 1) * d * earlier strides), widest stack."""
+        """Front-end frames from the first reached to the last: 1 + sum((k - 1) * d * earlier strides), widest stack.
+
+        Combined at every layer, the widest of each layer.
+        """
         return self._reach.span
 
     @property
@@ -196,24 +199,25 @@ class ReceptiveField:
         rows: list[tuple[str, ...]] = [("stack", "kernel", "dilations", "span", "reached", "holes", "samples", "ms")]
         for i, stack in enumerate(self.config.stacks):
             rows.append(row(str(i + 1), stack, self.stack_span_frames[i], self.stack_reached[i]))
-        together = "all, at every layer" if self.config.combine_at == "every_layer" else "all"
-        rows.append(row(together, None, self.span_frames, self.reached))
+        rows.append(row("all", None, self.span_frames, self.reached))
         widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        combined = ", stacks combined at every layer" if self.config.combine_at == "every_layer" else ""
+        bands = (
+            [
+                f"{self.config.bands} bands of {self.config.feature_channels} mel bands inside, each sees up to "
+                f"{self.span_bands}"
+            ]
+            if self.config.convolution == "2d"
+            else []
+        )
         return "\n".join(
             (
-                f"receptive field, in front-end frames of {self.frontend_hop_ms:g} ms",
+                f"receptive field, in front-end frames of {self.frontend_hop_ms:g} ms{combined}",
                 *lines,
                 f"one frame out each {self.hop_ms:g} ms ({self.hop_samples} samples), "
                 f"look-ahead {self.lookahead_samples} samples",
-                *(
-                    [
-                        f"{self.config.bands} bands of {self.config.feature_channels} mel bands, each sees up to "
-                        f"{self.span_bands}"
-                    ]
-                    if self.config.convolution == "2d"
-                    else []
-                ),
+                *bands,
             )
         )
 

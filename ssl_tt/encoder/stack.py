@@ -364,7 +364,7 @@ def _frequency_axes(encoder: EncoderConfig) -> tuple[Frequency, Frequency] | tup
 
 
 def _mean(sequences: list[Tensor]) -> Tensor:
-    return torch.stack(sequences).mean(dim=0)
+    return sum(sequences[1:], start=sequences[0]) / len(sequences)
 
 
 def _initialise_as_mean(mix: CausalConv, normalisation: Normalisation) -> None:

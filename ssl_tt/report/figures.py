@@ -276,7 +276,8 @@ def field(config: EncoderConfig) -> Figure:
         )
     ]
     if len(lanes) > 1:
-        lanes.append(("together", reach.reached, reach.span_frames, "#D55E00"))
+        together = "together, at every layer" if config.combine_at == "every_layer" else "together"
+        lanes.append((together, reach.reached, reach.span_frames, "#D55E00"))
     figure, axes = _panel(1.2 + 0.5 * len(lanes), STRIP_INCHES)
     for y, (_, reached, span, colour) in enumerate(lanes):
         bars = [(first - 0.5, last - first + 1) for first, last in _runs(reached)]

@@ -187,7 +187,7 @@ def encoder_configs(draw: st.DrawFn) -> EncoderConfig:
         separable=draw(st.booleans()),
         channels=3,
         output_channels=2,
-        prelayer_kernel=draw(st.integers(stride, 5)),
+        prelayer_kernel=None if all(stack.prelayers for stack in stacks) else draw(st.integers(stride, 5)),
         stride=stride,
         stacks=stacks,
         combine=draw(st.sampled_from(["add", "concat"])),

@@ -4,7 +4,10 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from ssl_tt.encoder.config import EncoderConfig, LogMelConfig, StackConfig
+from ssl_tt.encoder.config import DilationSchedule, EncoderConfig, LogMelConfig, PrelayerConfig, StackConfig
+
+SHALLOW, DEEP = StackConfig(dilations=(1,)), StackConfig(dilations=(1, 3))
+HALVED_TWICE = StackConfig(prelayers=(PrelayerConfig(), PrelayerConfig()))
 
 
 @pytest.mark.parametrize(
@@ -17,12 +20,81 @@ from ssl_tt.encoder.config import EncoderConfig, LogMelConfig, StackConfig
         (EncoderConfig, {"prelayer_kernel": 1, "stride": 2}, "at least the stride 2"),
         (EncoderConfig, {"stacks": ()}, "at least 1 item"),
         (StackConfig, {"dilations": (0,)}, "greater than or equal to 1"),
+        (
+            EncoderConfig,
+            {"stride": 3},
+            "does not divide the 100 frames a second of the front end: take 2 or 4",
+        ),
+        (
+            EncoderConfig,
+            {"stacks": (SHALLOW, DEEP), "combine_at": "every_layer"},
+            "stacks of 1, 2 blocks cannot be",
+        ),
+        (
+            EncoderConfig,
+            {"stacks": (DEEP, HALVED_TWICE)},
+            "stack 2 have a stride of 4 in all, expected .* 2: ",
+        ),
+        (EncoderConfig, {"stacks": (HALVED_TWICE,), "stride": 4, "prelayer_kernel": 5}, "prelayer_kernel is not read"),
+        (EncoderConfig, {"convolution": "2d", "frequency_kernel": 4}, "no middle band: take 3 or 5"),
+        (EncoderConfig, {"convolution": "2d", "frequency_stride": 3}, "leaves out bands: take at least 5"),
+        (EncoderConfig, {"frequency_kernel": 3}, 'frequency_kernel is read by convolution "2d" alone'),
+        (EncoderConfig, {"frequency_stride": 1}, 'frequency_stride is read by convolution "2d" alone'),
         (StackConfig, {"kernal": 3}, "kernal"),
+        (StackConfig, {"dilations": ()}, "at least 1 item"),
+        (
+            StackConfig,
+            {"dilations": DilationSchedule(schedule="doubling", depth=14)},
+            "grow to 8192 .* lower the",
+        ),
+        (DilationSchedule, {"schedule": "constant", "depth": 0}, "greater than or equal to 1"),
+        (DilationSchedule, {"schedule": "hole_free", "depth": 3, "first": 2}, "first 2 leaves holes"),
+        (PrelayerConfig, {"kernel": 1, "stride": 2}, "kernel 1 must be at least the stride 2"),
     ],
 )
 def test_wrong_settings_are_refused_and_named(config, wrong, message):
     with pytest.raises(ValidationError, match=message):
         config(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("config", "right"),
+    [
+        (EncoderConfig, {"prelayer_kernel": 2, "stride": 2}),
+        (EncoderConfig, {"stride": 4}),
+        (
+            EncoderConfig,
+            {"stride": 3, "frontend": LogMelConfig(hop_samples=150)},
+        ),  # 106.7 a second: no such rule
+        (EncoderConfig, {"stacks": (SHALLOW, DEEP)}),
+        (EncoderConfig, {"stacks": (DEEP, DEEP), "combine_at": "every_layer"}),
+        (EncoderConfig, {"stacks": (DEEP, HALVED_TWICE), "stride": 4, "prelayer_kernel": 5}),
+        (EncoderConfig, {"convolution": "2d", "frequency_kernel": 5, "frequency_stride": 3}),
+        (StackConfig, {"dilations": DilationSchedule(schedule="doubling", depth=13)}),
+        (DilationSchedule, {"schedule": "doubling", "depth": 3, "first": 2}),
+        (PrelayerConfig, {"kernel": 2, "stride": 2}),
+    ],
+)
+def test_their_nearest_right_neighbours_are_taken(config, right):
+    config(**right)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "kernel", "dilations"),
+    [
+        ({"schedule": "constant", "depth": 3, "first": 2}, 3, (2, 2, 2)),
+        ({"schedule": "doubling", "depth": 4}, 3, (1, 2, 4, 8)),
+        ({"schedule": "doubling", "depth": 3, "first": 3}, 2, (3, 6, 12)),
+        ({"schedule": "hole_free", "depth": 4}, 2, (1, 2, 4, 8)),
+        ({"schedule": "hole_free", "depth": 4}, 3, (1, 3, 9, 27)),
+        ({"schedule": "hole_free", "depth": 3}, 5, (1, 5, 25)),
+        ({"schedule": "hole_free", "depth": 2}, 1, (1, 1)),
+    ],
+)
+def test_schedules_give_these_dilations(schedule, kernel, dilations):
+    stack = StackConfig(kernel=kernel, dilations=DilationSchedule(**schedule))
+    assert stack.block_dilations == dilations
+    assert stack.model_dump()["dilations"] == {"first": 1, **schedule}  # as it was given
 
 
 def test_default_gives_fifty_frames_a_second():

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ssl_tt.encoder.conv import CausalConv1d, CausalConvTranspose1d, ChannelNorm
+from ssl_tt.encoder.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d, ChannelNorm, SeparableConv
 
 
 def in_chunks(module: nn.Module, x: torch.Tensor, cuts: list[int]) -> torch.Tensor:
@@ -33,6 +33,24 @@ def test_any_chunking_of_a_convolution_equals_the_whole(kernel, dilation, stride
     torch.testing.assert_close(in_chunks(conv, x, cuts), whole, rtol=0, atol=1e-10)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.sampled_from([(1, 1), (3, 1), (3, 2), (5, 3)]),
+    st.integers(1, 7), st.integers(0, 30), cut_lists,
+)  # fmt: skip
+def test_any_chunking_over_time_and_frequency_equals_the_whole(kernel, dilation, stride, along, bands, n_frames, cuts):
+    if (kernel - 1) * dilation + 1 < stride:
+        with pytest.raises(ValueError, match="spans less than the stride"):
+            CausalConv2d(2, 3, kernel, 3, bands, dilation, stride)
+        return
+    frequency_kernel, frequency_stride = along
+    conv = CausalConv2d(2, 3, kernel, frequency_kernel, bands, dilation, stride, frequency_stride).double()
+    x = torch.randn(2, n_frames, bands, 2, dtype=torch.float64)
+    whole, _ = conv(x)
+    assert whole.shape == (2, n_frames // stride, -(-bands // frequency_stride), 3)
+    torch.testing.assert_close(in_chunks(conv, x, cuts), whole, rtol=0, atol=1e-10)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 30), cut_lists)
 def test_any_chunking_of_an_upsampling_equals_the_whole(kernel, stride, n_frames, cuts):
@@ -55,6 +73,36 @@ def test_convolution_equals_sums_written_out():
     # frame t ends with input 2t + 1 and adds ten times the input two before: 2, 4 + 20, 6 + 40
     assert y.tolist() == [[[2.0], [24.0], [46.0]]]
     assert state.tolist() == [[[6.0], [7.0]]]  # one of (2-1)*2+1-2 = 1 past frames, and one that fills no stride yet
+
+
+def test_convolution_over_frequency_equals_sums_written_out():
+    conv = CausalConv2d(1, 1, kernel=2, frequency_kernel=3, bands=4, dilation=2, frequency_stride=2).double()
+    x = torch.randn(1, 5, 4, 1, dtype=torch.float64)
+    y, _ = conv(x)
+    assert y.shape == (1, 5, 2, 1)
+    for t in range(5):
+        for band in range(2):
+            expected = conv.bias.item()
+            for i, before in enumerate((2, 0)):
+                for j, beside in enumerate((-1, 0, 1)):
+                    if t >= before and 0 <= 2 * band + beside < 4:
+                        expected += (conv.weight[0, 0, i, j] * x[0, t - before, 2 * band + beside, 0]).item()
+            assert y[0, t, band, 0].item() == pytest.approx(expected)
+
+
+def test_even_kernels_along_frequency_are_refused():
+    with pytest.raises(ValueError, match="frequency_kernel 4 has no middle"):
+        CausalConv2d(1, 1, kernel=2, frequency_kernel=4, bands=4)
+
+
+def test_separable_convolution_is_the_product_of_its_two():
+    separable = SeparableConv(CausalConv1d(3, 3, 4, 2, groups=3), CausalConv1d(3, 5, 1)).double()
+    nn.init.zeros_(separable.depthwise.bias)
+    conv, x = CausalConv1d(3, 5, 4, 2).double(), torch.randn(2, 11, 3, dtype=torch.float64)
+    conv.weight.data = separable.pointwise.weight * separable.depthwise.weight[:, 0]
+    conv.bias.data = separable.pointwise.bias
+    torch.testing.assert_close(separable(x)[0], conv(x)[0])
+    torch.testing.assert_close(in_chunks(separable, x, [2, 3, 8]), conv(x)[0])
 
 
 def test_upsampling_equals_sums_written_out():
@@ -88,3 +136,4 @@ def test_norm_sees_each_frame_alone():
     torch.testing.assert_close(y.mean(dim=2), torch.zeros(2, 5), rtol=0, atol=1e-5)
     torch.testing.assert_close(y.std(dim=2, correction=0), torch.ones(2, 5), rtol=0, atol=1e-4)
     torch.testing.assert_close(norm(x[:, 2:3]), y[:, 2:3])
+    torch.testing.assert_close(norm(x[:, :, None].expand(2, 5, 3, 8))[:, :, 1], y)  # and each band

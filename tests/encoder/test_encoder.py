@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_tt.encoder import encoder as encoder_module
@@ -61,6 +62,50 @@ def test_shapes_are_as_stated(config):
     log_mel, _ = encoder.features(samples[:, : 10 * encoder.hop_samples])
     assert log_mel.shape == (3, 10 * config.stride, config.frontend.mel_bands)
     assert torch.equal(encoder.encode_features(log_mel)[0], z)
+
+
+def test_the_weights_of_the_default_encoder_keep_their_names():
+    layers = ["prelayer", *(f"blocks.{i}.{layer}" for i in range(4) for layer in ("norm", "dilated", "project"))]
+    weights = [
+        f"stacks.0.{layer}.{kind}"
+        for layer in (*layers, "output.norm", "output.project")
+        for kind in ("weight", "bias")
+    ]
+    assert list(build(EncoderConfig()).state_dict()) == ["frontend.mean", "frontend.std", *weights]
+
+
+@every_config
+def test_weights_go_through_a_file_and_come_back(config):
+    encoder, other = build(config, seed=0), build(config, seed=1)
+    samples = noise(1, 10 * encoder.hop_samples)
+    assert not torch.equal(other(samples)[0], encoder(samples)[0])
+    other.load_state_dict(load(save(encoder.state_dict())))
+    assert torch.equal(other(samples)[0], encoder(samples)[0])
+
+
+def test_at_every_layer_each_stack_reads_what_the_others_found():
+    config = SMALL["mean at every layer"]
+    encoder = build(config)
+    samples = noise(1, 20 * encoder.hop_samples)
+    before = encoder.layers(samples)
+    torch.nn.init.normal_(encoder.stacks[1].blocks[0].project.weight)
+    after = encoder.layers(samples)
+    assert torch.equal(after["stack1.block1"], before["stack1.block1"])
+    assert not torch.equal(after["stack1.block2"], before["stack1.block2"])
+    streams = [after[f"stack{i}.block2"] for i in (1, 2)]
+    expected, _ = encoder.stacks[0].blocks[2]((streams[0] + streams[1]) / 2)
+    torch.testing.assert_close(after["stack1.block3"], expected)
+
+
+def test_joined_streams_start_as_their_mean():
+    added, joined = (
+        build(SMALL["mean at every layer"].model_copy(update={"combine": combine})) for combine in ("add", "concat")
+    )
+    samples = noise(1, 10 * added.hop_samples)
+    for name, layer in added.layers(samples).items():
+        if "stack" in name:
+            torch.testing.assert_close(joined.layers(samples)[name], layer)
+    assert joined.output_channels == added.output_channels == 5
 
 
 def test_stacks_are_added_or_joined():
@@ -143,8 +188,9 @@ def test_wrong_audio_is_refused(audio, rate, message):
     assert "\n" not in str(error.value)
 
 
-def test_every_parameter_learns_under_bf16():
-    encoder = build(SMALL["three stacks joined"]).train()
+@every_config
+def test_every_parameter_learns_under_bf16(config):
+    encoder = build(config).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         z, _ = encoder(noise(4, 4000))
     z.float().square().mean().backward()

@@ -2,18 +2,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_tt.encoder.config import EncoderConfig, LogMelConfig, StackConfig
+from ssl_tt.encoder.config import DilationSchedule, EncoderConfig, LogMelConfig, StackConfig
 from ssl_tt.encoder.receptive_field import (
     SKIP,
     Reach,
     check_window,
     compose,
     layer,
+    measured_reach,
     receptive_field,
     union,
 )
 from ssl_tt.errors import InputError
-from tests.encoder.configs import SMALL, build
+from tests.encoder.configs import SMALL, SMALL_FRONTEND, build
 
 FOUR = [layer(kernel, dilation) for kernel in (3, 5) for dilation in (1, 3)]
 
@@ -46,8 +47,84 @@ def test_reference_settings_see_what_is_published(reach, span, reached):
     assert (reach.span, len(reach.lags)) == (span, reached)
 
 
+def five_blocks(*stacks: tuple[int, int], **settings: str) -> EncoderConfig:
+    """The post's encoder of five equal layers: stride 1, and pre-layers that see one frame."""
+    return EncoderConfig(
+        stride=1,
+        prelayer_kernel=1,
+        stacks=tuple(StackConfig(kernel=kernel, dilations=(dilation,) * 5) for kernel, dilation in stacks),
+        **settings,
+    )
+
+
+ALL_FOUR = ((3, 1), (3, 3), (5, 1), (5, 3))
+
+
+@pytest.mark.parametrize("combine", ["add", "concat"])
+@pytest.mark.parametrize("block", ["resnet", "wavenet"])
+@pytest.mark.parametrize(
+    ("stacks", "combine_at", "span", "reached"),
+    [
+        ([(3, 1)], "end", 11, 11),
+        ([(3, 2)], "end", 21, 11),
+        ([(3, 3)], "end", 31, 11),
+        ([(3, 3)], "every_layer", 31, 11),
+        ([(5, 1)], "end", 21, 21),
+        ([(5, 3)], "end", 61, 21),
+        ([(3, 1), (3, 3)], "end", 31, 18),
+        ([(3, 1), (3, 3)], "every_layer", 31, 29),
+        (ALL_FOUR, "end", 61, 35),
+        (ALL_FOUR, "every_layer", 61, 56),
+    ],
+)
+def test_encoders_of_the_post_see_what_is_published(stacks, combine_at, span, reached, combine, block):
+    config = five_blocks(*stacks, combine_at=combine_at, combine=combine, block=block)
+    field = receptive_field(config)
+    assert (field.span_frames, len(field.reached)) == (span, reached)
+    small = config.model_copy(update={"frontend": SMALL_FRONTEND, "channels": 2, "output_channels": 2})
+    assert measured_reach(build(small)).frames == field.reached
+
+
+@pytest.mark.parametrize(
+    ("kernel", "schedule", "depth", "span"),
+    [(2, "doubling", 10, 1024), (2, "hole_free", 10, 1024), (3, "hole_free", 4, 81), (5, "hole_free", 3, 125)],
+)
+def test_schedules_grow_without_holes(kernel, schedule, depth, span):
+    stack = StackConfig(kernel=kernel, dilations=DilationSchedule(schedule=schedule, depth=depth))
+    field = receptive_field(EncoderConfig(stride=1, prelayer_kernel=1, stacks=(stack,)))
+    assert (field.span_frames, field.holes) == (span, ())
+
+
+def test_any_faster_growth_than_hole_free_leaves_a_hole():
+    field = receptive_field(EncoderConfig(stride=1, prelayer_kernel=1, stacks=(StackConfig(dilations=(1, 3, 10)),)))
+    assert len(field.holes) == 2  # one each before the two older taps
+
+
+def test_the_gates_of_a_wavenet_of_forty_layers_hide_nothing():
+    stack = StackConfig(kernel=2, dilations=tuple(2**i for i in range(4)) * 10)
+    config = EncoderConfig(
+        frontend=SMALL_FRONTEND, stride=1, prelayer_kernel=1, channels=2, block="wavenet", stacks=(stack,)
+    )
+    assert measured_reach(build(config)).frames == receptive_field(config).reached
+
+
+def test_a_band_sees_its_neighbours_and_no_band_beyond_the_edge():
+    config = SMALL["2d"]  # 6 mel bands, stride 2 under kernel 3, two blocks of kernel 3
+    field = receptive_field(config)
+    assert config.bands == 3
+    assert field.reached_bands(0) == (0, 1, 2, 3, 4, 5)
+    wide = receptive_field(config.model_copy(update={"frontend": LogMelConfig(mel_bands=80)}))
+    assert wide.reached_bands(10) == tuple(range(15, 26))
+    assert wide.reached_bands(39) == tuple(range(73, 80))
+    assert wide.span_bands == 11
+    assert "40 bands of 80 mel bands inside, each sees up to 11" in wide.table()
+    assert receptive_field(SMALL["one stack"]).reached_bands(0) == tuple(range(6))
+
+
 def test_kernel_3_with_dilation_2_spans_5_and_not_6():
     assert layer(3, 2).span == 5
+    stack = StackConfig(kernel=3, dilations=(2,))
+    assert receptive_field(EncoderConfig(stride=1, prelayer_kernel=1, stacks=(stack,))).span_frames == 5
 
 
 def test_symmetric_padding_of_cpc_audio_looks_152_samples_ahead():
@@ -120,4 +197,5 @@ def test_holes_and_narrow_windows_are_warned_of():
     ]
     whole = receptive_field(EncoderConfig())
     assert whole.warnings(10.0) == []
+    assert whole.warnings(1.6)[0].startswith("window 1.6 s is shorter than the receptive field 1.65 s: raise data.win")
     assert whole.warnings(2.0)[0].startswith("only 17% of the frames of a 2 s window see a whole receptive field")

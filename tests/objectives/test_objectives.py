@@ -9,6 +9,8 @@ import torch
 from small import ENCODER, HOP, batch, encoder, tones
 
 from ssl_tt.data.windows import Batch
+from ssl_tt.encoder.config import DilationSchedule, EncoderConfig, PrelayerConfig, StackConfig
+from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import OBJECTIVES, build
 from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
@@ -271,3 +273,37 @@ def test_settings_of_the_vqvae_are_used():
     assert objective.decoder.stacks[0].input.out_channels == 18
     loss = objective(batch())
     torch.testing.assert_close(loss.total, loss.parts["reconstruction"] + 3 * loss.parts["commitment"])
+
+
+VARIANTS = {
+    "wavenet": {"block": "wavenet"},
+    "separable, weight norm": {"separable": True, "normalisation": "weight"},
+    "pre-layers of two": {
+        "stride": 4,
+        "stacks": (
+            StackConfig(dilations=(1, 3), prelayers=(PrelayerConfig(), PrelayerConfig())),
+            StackConfig(dilations=(2,)),
+        ),
+    },
+    "mean at every layer": {"combine_at": "every_layer"},
+    "wavenets joined at every layer": {"block": "wavenet", "combine": "concat", "combine_at": "every_layer"},
+    "2d": {"convolution": "2d", "frequency_stride": 2, "channels": 8, "normalisation": "none"},
+    "schedule": {"stacks": (StackConfig(dilations=DilationSchedule(schedule="hole_free", depth=2)),)},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", ["vqvae", "cpc of both"])
+def test_an_objective_overfits_one_batch_with_every_variant_of_the_encoder(name, variant):
+    torch.manual_seed(0)
+    objective = build(CONFIGS[name], Encoder(EncoderConfig.model_validate({**dict(ENCODER), **VARIANTS[variant]})))
+    data = batch(windows=2)
+    diagnostics = objective.diagnostics(data.samples[0])
+    if name == "vqvae":
+        assert diagnostics["reconstruction"].shape == diagnostics["input"].shape == (2, 80, 16)
+    losses = train(objective, data, steps=60)
+    assert all(map(math.isfinite, losses))
+    assert losses[-1] < 0.5 * losses[0]
+    for parameter_name, parameter in objective.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.abs().max() > 0, parameter_name
