@@ -143,12 +143,19 @@ class Field(Verb):
 
     settings = "ssl_tt.training.config:CompareRecipe"
 
-    recipe: Positional[Path]
+    recipe: Positional[MaybePath] = None
     """TOML recipe for pretrain or compare."""
     out: MaybePath = None
     """Draw it to this file, .png or .svg."""
+    post: MaybePath = None
+    """Without a recipe: draw all figures of the post to this folder, with index.html, a page that explains them."""
 
     def run(self, overrides: Sequence[str]) -> None:
+        if self.post is not None:
+            self._draw_the_post(self.post, overrides)
+            return
+        if self.recipe is None:
+            raise InputError("ssl-tt field: no recipe given; name one, or a folder for the post's figures by --post")
         from ssl_tt.encoder.receptive_field import receptive_field
 
         experiment = _experiment(self.recipe, overrides)
@@ -160,6 +167,16 @@ class Field(Verb):
             from ssl_tt.report.figures import draw_field
 
             print(draw_field(experiment.encoder, self.out))
+
+    def _draw_the_post(self, folder: Path, overrides: Sequence[str]) -> None:
+        unread = [str(given) for given in (self.recipe, self.out, *overrides[:1]) if given is not None]
+        if unread:
+            raise InputError(
+                f"ssl-tt field: --post draws encoders of its own and does not read {', '.join(unread)}: leave it out"
+            )
+        from ssl_tt.report.post import write_post
+
+        print(write_post(folder))
 
 
 @dataclass

@@ -76,6 +76,9 @@ def test_help_tells_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         (["pretrain", "missing.toml"], "recipe missing.toml: no such file"),
         (["simulate", "--out", "x", "--hourz", "1"], "option --hourz: unknown field; did you mean --hours?"),
         (["prepare", "primock58", ".", "--out", "x"], "primock57"),
+        (["field"], "no recipe given; name one, or a folder for the post's figures by --post"),
+        (["field", "a.toml", "--post", "x"], "--post draws encoders of its own and does not read a.toml"),
+        (["field", "--post", "x", "--encoder.stride", "1"], "does not read --encoder.stride: leave it out"),
         (["encode", "missing", "a.wav", "--out", "a.txt"], "a.txt: features are written as .npy"),
     ],
 )

@@ -16,13 +16,21 @@ from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from PIL import Image
 
+from ssl_tt.data.atomic import atomically
 from ssl_tt.encoder.config import EncoderConfig
-from ssl_tt.encoder.receptive_field import receptive_field
+from ssl_tt.encoder.receptive_field import Reach, receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.report.names import METRICS, SYSTEMS, colours, full_name, markers, said
+from ssl_tt.report.responses import Picture
 from ssl_tt.timebase import frame_edges
 
 PANEL_INCHES = 4.9
@@ -314,6 +322,131 @@ def draw_field(config: EncoderConfig, path: Path) -> Path:
     return path
 
 
+# -------------------------------------------------------------------------------------------------------- the post
+
+POST_INCHES = 8.0
+_FOLLOWS, _LEAKS, _HOLE = "#0072B2", "#D55E00", "#88888840"
+
+
+@_styled
+def impulses(columns: Sequence[tuple[str, str, Sequence[tuple[str, Picture]]]], window: range) -> Figure:
+    """What layers make of an impulse: a column for each (heading, name of its rows, titled pictures downwards).
+
+    Output before the impulse, which no causal layer has, is drawn in another colour. `window`: frames shown, counted
+    from the impulse.
+    """
+    figure, grid = _post_grid(len(columns[0][2]), len(columns), 1.05)
+    leaks = False
+    for column, (heading, rows, pictures) in zip(grid.T, columns, strict=True):
+        for axes, (title, picture) in zip(column, pictures, strict=True):
+            leaks |= _cells(axes, picture, window, picture.values / picture.values.max(), picture.starts < 0)
+            axes.axvline(-0.5, color=_INK, linewidth=1.2)
+            axes.set_title(title, fontweight="normal")
+            axes.set_ylabel(rows)
+        column[0].annotate(
+            heading, (0, 1), (0, 19), xycoords="axes fraction", textcoords="offset points", fontweight="bold"
+        )
+        column[-1].set_xlabel("frames after impulse")
+    _key(
+        figure,
+        "impulse",
+        {"output from it on": _FOLLOWS}
+        | ({"output before it: the future leaks": _LEAKS} if leaks else {})
+        | {"zero": "none"},
+    )
+    return figure
+
+
+@_styled
+def gradients(columns: Sequence[Sequence[tuple[str, Picture]]]) -> Figure:
+    """Size of the gradient of a marked frame: titled pictures downwards in columns, on one time axis.
+
+    Holes, which the span covers and the frame does not see, are shaded; right of the line lies the future.
+    """
+    pictures = [picture for column in columns for _, picture in column]
+    longest = max(picture.reach.span for picture in pictures)
+    window = range(-longest - longest // 20, 1 + max(int(picture.starts[-1]) for picture in pictures))
+    figure, grid = _post_grid(len(columns[0]), len(columns), 1.5)
+    for column, titled in zip(grid.T, columns, strict=True):
+        for axes, (title, picture) in zip(column, titled, strict=True):
+            size = picture.values / picture.values.max()
+            decades = np.log10(size, out=np.full_like(size, -6.0), where=size > 0)
+            # Far frames move the output a million times less than near ones, yet they do.
+            _cells(axes, picture, window, 1 + np.maximum(decades, -6) / 6, picture.starts > 0)
+            _holes(axes, picture.reach, -0.5, size.shape[1])
+            axes.axvline(0.5, color=_INK, linewidth=1.6)
+            axes.text((window.stop + 0.5) / 2, size.shape[1] / 2 - 0.5, "future", ha="center", va="center", rotation=90)
+            axes.set_title(title, fontweight="normal")
+            axes.set_ylabel("mel band")
+        column[-1].set_xlabel("input frames before (−) and after the marked frame, 0")
+    _key(
+        figure,
+        "end of the marked frame",
+        {"gradient, the stronger the larger": _FOLLOWS, "hole: no gradient inside the span": _HOLE},
+    )
+    return figure
+
+
+@_styled
+def fields(lanes: Sequence[tuple[str, Reach]]) -> Figure:
+    """Frames that one frame out reaches, a lane for each (name, reach), every frame drawn by itself."""
+    figure = Figure(figsize=(POST_INCHES, 1.0 + 0.36 * len(lanes)), layout="constrained")
+    axes = figure.subplots()
+    longest = max(reach.span for _, reach in lanes)
+    for y, (_, reach) in enumerate(lanes):
+        axes.broken_barh([(-lag - 0.44, 0.88) for lag in reach.lags], (y - 0.32, 0.64), facecolor=_FOLLOWS, linewidth=0)
+        _holes(axes, reach, y - 0.32, 0.64)
+        axes.text(1.4, y, f"{len(reach.lags)} of {reach.span}", va="center")
+    axes.axvline(0.5, color=_INK, linewidth=1.6)
+    axes.set(xlim=(-longest - 0.5, 0.14 * longest), ylim=(len(lanes) - 0.5, -0.5))
+    axes.set_yticks(range(len(lanes)), [name for name, _ in lanes])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("input frames before the marked frame, 0")
+    _key(
+        figure,
+        "end of the marked frame",
+        {"frame it sees": _FOLLOWS, "hole: inside the span and not seen": _HOLE},
+    )
+    return figure
+
+
+def _post_grid(rows: int, columns: int, row_inches: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(POST_INCHES, 0.9 + row_inches * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+
+
+def _cells(axes: Axes, picture: Picture, window: range, strength: np.ndarray, leaking: np.ndarray) -> bool:
+    """A rectangle for each value that is not zero, the larger the stronger; whether any column leaks."""
+    inside = (picture.starts >= window.start) & (picture.starts + picture.frame <= window.stop)
+    frames, rows = np.nonzero(inside[:, None] & (picture.values != 0))
+    left, low = picture.starts[frames] - 0.44, rows - 0.44
+    right, high = left + picture.frame - 0.12, rows + 0.44
+    corners = np.stack(([left, low], [right, low], [right, high], [left, high])).transpose(2, 0, 1)
+    colour = np.where(leaking[frames, None], to_rgba(_LEAKS), to_rgba(_FOLLOWS))
+    colour[:, 3] = 0.4 + 0.6 * strength[frames, rows]
+    cells = PolyCollection(list(corners), facecolors=colour, linewidths=0, snap=False, clip_on=False)
+    axes.add_collection(cells)
+    n_rows = picture.values.shape[1]
+    axes.set(xlim=(window.start - 0.5, window.stop - 0.5), ylim=(-0.7, n_rows - 0.3))
+    axes.set_yticks([0, n_rows - 1], ["1", str(n_rows)])
+    return bool(leaking[frames].any())
+
+
+def _holes(axes: Axes, reach: Reach, low: float, height: float) -> None:
+    missing = sorted(set(range(-int(reach.lags[-1]), 1)) - {-int(lag) for lag in reach.lags})
+    axes.broken_barh(
+        [(first - 0.5, last - first + 1) for first, last in _runs(missing)],
+        (low, height), facecolor=_HOLE, linewidth=0, zorder=0,
+    )  # fmt: skip
+
+
+def _key(figure: Figure, line: str, areas: dict[str, str]) -> None:
+    handles: list[Artist] = [Line2D([], [], color=_INK, marker="|", markersize=11, linestyle="none", label=line)]
+    for label, colour in areas.items():
+        handles.append(Patch(facecolor=colour, edgecolor=_INK if colour == "none" else "none", label=label))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
 # ---------------------------------------------------------------------------------------------------- conversation
 
 
@@ -380,9 +513,14 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure alone, on white, in the format of the suffix."""
+    """Write the figure alone, on white, in the format of the suffix, whole or not at all."""
     figure.set_facecolor("white")
-    path.write_bytes(_render(figure, path.suffix.removeprefix(".")))
+    rendered = _render(figure, path.suffix.removeprefix("."))
+    with atomically(path) as file:
+        if path.suffix == ".png":  # these flat colours lose nothing by a palette, which makes a third of the size
+            Image.open(io.BytesIO(rendered)).convert("RGB").quantize(256).save(file, "png", optimize=True)
+        else:
+            file.write(rendered)
 
 
 def _render(figure: Figure, kind: str) -> bytes:

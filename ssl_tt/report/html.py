@@ -4,17 +4,16 @@ import platform
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ssl_tt import __version__
 from ssl_tt.data.atomic import atomically
 from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
 from ssl_tt.recipe import dump
 from ssl_tt.report import figures
+from ssl_tt.report.document import document, figure_element
 from ssl_tt.report.findings import findings
 from ssl_tt.report.names import LABELS, SYSTEMS, chance, headline, said, task_name
 from ssl_tt.report.runs import read_losses
@@ -46,23 +45,8 @@ def write_report(comparison: Comparison, out: Path) -> Path:
 
 def page(comparison: Comparison) -> str:
     """The page of a comparison as HTML."""
-    name = escape(comparison.recipe.name)
-    style = files("ssl_tt.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "\n".join(part for section in _SECTIONS for part in section(comparison))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name} – comparison of pretrained encoders</title>
-<style>
-{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+    return document(f"{comparison.recipe.name} – comparison of pretrained encoders", body)
 
 
 # -------------------------------------------------------------------------------------------------------- sections
@@ -96,14 +80,14 @@ def _scores(comparison: Comparison) -> Iterator[str]:
         yield f"<h3>{escape(score_title(rows, task, labels))}</h3>"
         yield '<div class="task">' + _table(score_table(rows, task))
         if scored:
-            yield _figure(
+            yield figure_element(
                 figures.scores(scored, metric, chance(metric), ceiling),
                 f"scores-{task}",
                 f"{score_title(rows, task, labels)}, {confidence} intervals. Dashed: chance"
                 + ("; solid: the Bayes ceiling on these events." if ceiling is not None else "."),
             )
         if task == "future_activity" and comparison.horizons:
-            yield _figure(
+            yield figure_element(
                 figures.horizons(_without_majority(comparison.horizons)),
                 "horizons",
                 "The same, bin by bin. All fall with distance; what counts is how far ahead a curve stays above "
@@ -129,7 +113,7 @@ def _one_conversation(comparison: Comparison) -> Iterator[str]:
     # The decision frame's answer is known at its end.
     events = [(event.kind, start + (event.decision + 1) / rate) for event in belief["events"]]
     yield "<section><h2>One conversation</h2>"
-    yield _figure(
+    yield figure_element(
         figures.conversation(belief["activity"], _without_majority(belief["systems"]), events, rate, start),
         "conversation",
         f"Conversation {belief['conversation']}. Above: who speaks. Below: each probe’s belief that the turn shifts, "
@@ -143,7 +127,7 @@ def _one_conversation(comparison: Comparison) -> Iterator[str]:
 def _training(comparison: Comparison) -> Iterator[str]:
     yield '<section><h2>Pretraining</h2><div class="panels">'
     for objective, runs in comparison.runs.items():
-        yield _figure(
+        yield figure_element(
             figures.losses([read_losses(run) for run in runs], objective),
             f"loss-{_id(comparison, objective)}",
             "Loss of the objective, all seeds. Validation should fall with training; where it turns up, the encoder "
@@ -152,7 +136,7 @@ def _training(comparison: Comparison) -> Iterator[str]:
     for objective, example in comparison.examples.items():
         config = comparison.recipe.objectives[objective]
         if isinstance(config, VQVAEConfig) and "codes" in example:
-            yield _figure(
+            yield figure_element(
                 figures.code_use(example["codes"], config.codes, objective),
                 f"codes-{_id(comparison, objective)}",
                 f"How often each code is chosen in {example['codes'].size:,} held-out frames. A steep fall with few "
@@ -160,7 +144,7 @@ def _training(comparison: Comparison) -> Iterator[str]:
             )
         if isinstance(config, CPCConfig) and "accuracy_by_step" in example:
             frames = example["input"].shape[1] // comparison.recipe.encoder.stride
-            yield _figure(
+            yield figure_element(
                 figures.accuracy_by_step(
                     example["accuracy_by_step"], 1 / frames, config.step_frames / _frame_rate_hz(comparison), objective
                 ),
@@ -171,7 +155,7 @@ def _training(comparison: Comparison) -> Iterator[str]:
         if "reconstruction" in example:
             # The speaker of whom there is more to see.
             speaker = int(np.argmax(example["input"].std(axis=(1, 2))))
-            yield _figure(
+            yield figure_element(
                 figures.reconstruction(
                     example["input"][speaker],
                     example["reconstruction"][speaker],
@@ -187,7 +171,7 @@ def _training(comparison: Comparison) -> Iterator[str]:
 
 def _field(comparison: Comparison) -> Iterator[str]:
     yield "<section><h2>What a frame sees</h2>"
-    yield _figure(
+    yield figure_element(
         figures.field(comparison.recipe.encoder),
         "field",
         "Past frames that reach the representation at the decision frame, stack by stack; gaps are frames that "
@@ -275,13 +259,6 @@ def _feature_rate_hz(comparison: Comparison) -> float:
 
 def _frame_rate_hz(comparison: Comparison) -> float:
     return _feature_rate_hz(comparison) / comparison.recipe.encoder.stride
-
-
-def _figure(figure: Figure, name: str, caption: str, strip: bool = False) -> str:
-    picture = figures.svg(figure, name)
-    if strip:
-        picture = f'<div class="wide">{picture}</div>'
-    return f"<figure{' class=strip' if strip else ''}>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _table(table: Table, caption: str = "") -> str:
