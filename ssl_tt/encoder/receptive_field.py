@@ -25,11 +25,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ssl_tt import timebase
-from ssl_tt.encoder.config import EncoderConfig, StackConfig
+from ssl_tt.encoder.config import (
+    EncoderConfig,
+    FrontEndConfig,
+    JoinedConfig,
+    LogMelConfig,
+    ProsodyConfig,
+    StackConfig,
+    WaveformConfig,
+)
 from ssl_tt.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ssl_tt.encoder.encoder import Encoder
+    from ssl_tt.encoder.frontend import FrontEnd
 
 
 class Reach(NamedTuple):
@@ -227,17 +238,16 @@ def check_window(field: ReceptiveField, window_seconds: float) -> None:
 def measured_reach(encoder: Encoder, seed: int = 0) -> tuple[tuple[int, ...], np.ndarray]:
     """Reached front-end frames and samples by gradient, as offsets like `reached` and `reached_samples`.
 
-    On a copy of the encoder with equal positive weights, positive features and no normalisation, so that no ReLU hides
-    a path and nothing cancels; what the gradient of an output frame touches is then exactly what the frame sees. One
-    frame out follows it, whose samples would show a look-ahead.
+    On a copy of the encoder with equal positive weights, positive samples and features, and no normalisation, so that
+    no ReLU hides a path and nothing cancels; what the gradient of an output frame touches is then exactly what the
+    frame sees. Where a front end has no gradient, samples are changed one by one instead (slow: for small settings).
+    One frame out follows it, whose samples would show a look-ahead.
     """
     import torch
 
     from ssl_tt.encoder.conv import CausalConv1d, ChannelNorm
-    from ssl_tt.encoder.frontend import POWER_FLOOR
 
     twin = copy.deepcopy(encoder).double().eval()
-    twin.frontend.set_statistics(torch.full_like(twin.frontend.mean, 2 * np.log(POWER_FLOOR)), twin.frontend.std)
     for module in list(twin.modules()):
         if isinstance(module, CausalConv1d):
             torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())
@@ -250,17 +260,33 @@ def measured_reach(encoder: Encoder, seed: int = 0) -> tuple[tuple[int, ...], np
     n_frames = receptive_field(encoder).span_samples // encoder.hop_samples + 3
     generator = torch.Generator().manual_seed(seed)  # leaves the global one alone
     noise = torch.randn(1, n_frames * encoder.hop_samples, dtype=torch.float64, generator=generator)
-    samples = noise.requires_grad_()
-    log_mel, _ = twin.features(samples)
-    log_mel.retain_grad()
+    samples = noise.abs().requires_grad_()
     newest = n_frames - 2
-    twin.encode_features(log_mel)[0][:, newest].sum().backward()
+    features, _ = twin.features(samples)
+    positive = torch.ones_like(features, requires_grad=True)
+    (seen,) = torch.autograd.grad(twin.encode_features(positive)[0][:, newest].sum(), positive)
+    if twin.frontend.differentiable:
+        (heard,) = torch.autograd.grad(features, samples, seen)
+    else:
+        heard = _moved(twin.frontend, samples.detach(), seen[0].any(dim=-1))
 
-    assert log_mel.grad is not None
-    assert samples.grad is not None
-    frames = np.flatnonzero(log_mel.grad[0].abs().sum(dim=-1).numpy()) - ((newest + 1) * encoder.config.stride - 1)
-    heard = np.flatnonzero(samples.grad[0].numpy()) - ((newest + 1) * encoder.hop_samples - 1)
-    return tuple(frames.tolist()), heard
+    frames = np.flatnonzero(seen[0].abs().sum(dim=-1).numpy()) - ((newest + 1) * encoder.config.stride - 1)
+    offsets = np.flatnonzero(heard[0].numpy()) - ((newest + 1) * encoder.hop_samples - 1)
+    return tuple(frames.tolist()), offsets
+
+
+def _moved(frontend: FrontEnd, samples: Tensor, seen: Tensor) -> Tensor:
+    """Which samples [1, N] move a front-end frame that is seen [T], each tried by itself."""
+    import torch
+
+    before, _ = frontend(samples)
+    moved = torch.zeros(samples.shape, dtype=torch.bool)
+    for places in torch.arange(samples.shape[1]).split(64):
+        changed = samples.repeat(len(places), 1)
+        changed[torch.arange(len(places)), places] += 10.0
+        after, _ = frontend(changed)
+        moved[0, places] = (after != before)[:, seen].flatten(1).any(dim=1)
+    return moved
 
 
 def _stack_reach(config: EncoderConfig, stack: StackConfig) -> Reach:
@@ -268,9 +294,23 @@ def _stack_reach(config: EncoderConfig, stack: StackConfig) -> Reach:
     return compose(layer(config.prelayer_kernel, stride=config.stride), *blocks)
 
 
+def frontend_reach(frontend: FrontEndConfig) -> Reach:
+    """Samples that a frame of the front end sees, as a layer over samples whose stride is the hop."""
+    match frontend:
+        case LogMelConfig():  # the first weight of a periodic Hann window is zero: unseen
+            return layer(frontend.window_samples - 1, stride=frontend.hop_samples)
+        case WaveformConfig():
+            rows = zip(frontend.kernels, frontend.strides, strict=True)
+            return compose(*(layer(kernel, stride=stride) for kernel, stride in rows))
+        case ProsodyConfig():  # speaking rate sees the windows of its last frames
+            window = layer(frontend.window_samples, stride=frontend.hop_samples)
+            return compose(window, layer(frontend.rate_window_frames))
+        case JoinedConfig():
+            return union(*map(frontend_reach, frontend.parts))
+
+
 def _window_reach(config: EncoderConfig) -> Reach:
-    """The front end's window as a layer over samples; the first weight of a periodic Hann window is zero, unseen."""
-    return layer(config.frontend.window_samples - 1, stride=config.frontend.hop_samples)
+    return frontend_reach(config.frontend)
 
 
 def _offsets(reach: Reach) -> tuple[int, ...]:

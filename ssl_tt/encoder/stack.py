@@ -68,12 +68,12 @@ class OutputLayer(nn.Module):
 
 
 class Stack(nn.Module):
-    """Pre-layer, residual blocks and output layer in a row: log-mel [B, T * stride, M] -> [B, T, C_out]."""
+    """Pre-layer, residual blocks and output layer in a row: features [B, T * stride, M] -> [B, T, C_out]."""
 
     def __init__(self, stack: StackConfig, encoder: EncoderConfig) -> None:
         super().__init__()
         prelayer = CausalConv1d(
-            encoder.frontend.mel_bands, encoder.channels, encoder.prelayer_kernel, stride=encoder.stride
+            encoder.feature_channels, encoder.channels, encoder.prelayer_kernel, stride=encoder.stride
         )
         _initialise(prelayer, 1.0)
         self.prelayer = prelayer

@@ -27,7 +27,7 @@ class DecoderStack(nn.Module):
         )
         self.norm = ChannelNorm(channels) if encoder.normalisation == "channel" else nn.Identity()
         self.output = CausalConvTranspose1d(
-            channels, encoder.frontend.mel_bands, encoder.prelayer_kernel, stride=encoder.stride
+            channels, encoder.log_mel.mel_bands, encoder.prelayer_kernel, stride=encoder.stride
         )
         # Starts from the mean of the corpus, so that the first loss is the variance of the log-mel.
         nn.init.zeros_(self.output.weight)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ssl_tt.encoder.config import LogMelConfig
-from ssl_tt.encoder.frontend import LEAST_STD, POWER_FLOOR, LogMel, log_mel_statistics, mel_filterbank
+from ssl_tt.encoder.logmel import POWER_FLOOR, LogMel, mel_filterbank
+from ssl_tt.encoder.normalised import LEAST_STD, corpus_statistics
 from ssl_tt.errors import InputError
 from tests.encoder.configs import SMALL_FRONTEND, noise
 
@@ -75,7 +76,7 @@ def test_autocast_leaves_the_front_end_in_single_precision():
 def test_statistics_make_the_corpus_zero_mean_and_unit_variance():
     frontend = LogMel(SMALL_FRONTEND)
     corpus = [noise(2, n, seed=n) for n in (800, 1600, 4000)]
-    frontend.set_statistics(*log_mel_statistics(frontend, iter(corpus)))
+    frontend.set_statistics(*corpus_statistics(frontend, iter(corpus)))
     frames = torch.cat([frontend(samples)[0].flatten(0, 1) for samples in corpus])
     torch.testing.assert_close(frames.mean(dim=0), torch.zeros(6), rtol=0, atol=1e-4)
     torch.testing.assert_close(frames.std(dim=0, correction=0), torch.ones(6), rtol=0, atol=1e-4)
@@ -83,13 +84,13 @@ def test_statistics_make_the_corpus_zero_mean_and_unit_variance():
 
 def test_band_that_never_rises_above_the_floor_is_not_blown_up():
     frontend = LogMel(SMALL_FRONTEND)
-    _, std = log_mel_statistics(frontend, [torch.zeros(1, 800)])
+    _, std = corpus_statistics(frontend, [torch.zeros(1, 800)])
     torch.testing.assert_close(std, torch.full((6,), LEAST_STD, dtype=torch.float64))
 
 
 def test_statistics_of_nothing_are_refused():
     with pytest.raises(InputError, match="at least one frame"):
-        log_mel_statistics(LogMel(SMALL_FRONTEND), [torch.zeros(1, 15)])
+        corpus_statistics(LogMel(SMALL_FRONTEND), [torch.zeros(1, 15)])
 
 
 @pytest.mark.parametrize("std", [0.0, -1.0, float("nan")])
