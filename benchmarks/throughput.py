@@ -9,9 +9,13 @@ batches are 32 channels of 2 s, the encoder has 2 stacks of 256 channels at 100 
 `of peak` is the step's multiply-adds (counted by PyTorch, LSTM included; FFT and elementwise work count for nothing)
 over its time, as a share of a 1024 x 1024 matrix product in the same precision, timed just before and after the step.
 All cases take turns, so whatever else the machine is doing weighs on all alike; each number is the median of the
-repeats, with their range. Each row tells whether glibc's MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ were raised,
-as training does for itself: otherwise the activations are handed back and faulted in again at every step. The two
-settings need a process each, one after the other: on a busy machine compare them by their share of peak.
+repeats, with their range. `in products` is how much of the step its convolutions, products and recurrent layers take,
+and the share of peak that they reach meanwhile; what is left goes to elementwise work, which memory limits.
+
+Each row tells whether glibc's MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ were raised, as training does for
+itself: otherwise the activations are handed back and faulted in again at every step. Where the processor has AMX, bf16
+is measured without it too, as on processors that have none. Each setting needs a process, one after the other: on a
+busy machine compare them by their share of peak.
 """
 
 import argparse
@@ -23,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +58,12 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
     "CPC, conv": CPCConfig(context="conv"),
 }
 BEFORE_RAISING = ("VQ-VAE", "CPC, LSTM")  # measured with glibc's own thresholds too
+HAS_AMX = "amx_bf16" in (Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else "")
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 RAISED = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+WITHOUT_AMX = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
+PRODUCTS = ("mkldnn_convolution", "convolution_backward", "mkldnn_rnn_layer", "mkldnn_rnn_layer_backward",
+            "mm", "addmm", "bmm", "baddbmm")  # fmt: skip
 
 
 # --- What is measured ------------------------------------------------------------------------------------------------
@@ -100,14 +108,24 @@ class Case:
             a @ b
         return 2 * len(a) ** 3 * products / (time.perf_counter() - started)
 
+    def products_share(self) -> float:
+        """Share of a step's time that is spent in products."""
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            self.step()
+        spent = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+        return sum(spent.get(f"aten::{name}", 0.0) for name in PRODUCTS) / sum(spent.values())
+
     def measure(self) -> None:
         before = self.peak()
         waited, worked = self.step()
         peak = (before + self.peak()) / 2
+        products = self.products_share()
         self.measured.append(
             {
                 "audio_seconds_per_second": WINDOWS * 2 * WINDOW_SECONDS / (waited + worked),
                 "share_of_peak": self.flops / (waited + worked) / peak,
+                "products_share": products,
+                "products_share_of_peak": self.flops / (waited + worked) / peak / products,
                 "waiting_share": waited / (waited + worked),
                 "peak_gflops": peak / 1e9,
             }
@@ -191,35 +209,41 @@ def reader(manifest: Path, objective: ObjectiveConfig) -> Iterator[Any]:
 # --- Measuring and showing -------------------------------------------------------------------------------------------
 
 
-def measure(objectives: list[str], corpus: Path, repeats: int) -> list[dict[str, Any]]:
-    cases = [Case(objective, precision, corpus) for objective in objectives for precision in PRECISIONS]
+def measure(objectives: list[str], precisions: list[str], corpus: Path, repeats: int) -> list[dict[str, Any]]:
+    cases = [Case(objective, precision, corpus) for objective in objectives for precision in precisions]
     for _ in range(repeats):
         for case in cases:
             case.measure()
     return [case.row() for case in cases]
 
 
-def measure_apart(objectives: list[str], corpus: Path, repeats: int, raised: bool) -> list[dict[str, Any]]:
-    """In a process of its own: glibc reads its thresholds when a process starts."""
-    environment = {name: value for name, value in os.environ.items() if name not in RAISED}
-    command = [sys.executable, __file__, "--repeats", str(repeats), "--measure", str(corpus), *objectives]
-    ran = subprocess.run(
-        command, env=environment | (RAISED if raised else {}), stdout=subprocess.PIPE, text=True, check=True
-    )
-    return [{"malloc_thresholds_raised": raised, **row} for row in json.loads(ran.stdout)]
+def measure_apart(
+    objectives: Sequence[str], corpus: Path, repeats: int, *, raised: bool = True, amx: bool = HAS_AMX
+) -> list[dict[str, Any]]:
+    """In a process of its own: glibc and oneDNN read their settings when a process starts."""
+    precisions = list(PRECISIONS) if amx == HAS_AMX else ["bf16"]  # of the two, AMX multiplies bf16 alone
+    wanted = (RAISED if raised else {}) | (WITHOUT_AMX if HAS_AMX and not amx else {})
+    environment = {name: value for name, value in os.environ.items() if name not in RAISED | WITHOUT_AMX}
+    job = json.dumps([list(objectives), precisions, str(corpus), repeats])
+    command = [sys.executable, __file__, "--measure", job]
+    ran = subprocess.run(command, env=environment | wanted, stdout=subprocess.PIPE, text=True, check=True)
+    return [{"malloc_thresholds_raised": raised, "amx": amx, **row} for row in json.loads(ran.stdout)]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| objective | precision | thresholds | s of audio a second | of peak | GFLOP/s at peak | waits for data |",
-        "|---|---|---|---|---|---|---|",
+        "| objective | precision | thresholds | s of audio a second | of peak | in products | GFLOP/s at peak "
+        "| waits for data |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         audio, share = row["audio_seconds_per_second"], row["share_of_peak"]
+        precision = row["precision"] + (" without AMX" if HAS_AMX and not row["amx"] else "")
         lines.append(
-            f"| {row['objective']} | {row['precision']} | {'raised' if row['malloc_thresholds_raised'] else 'default'} "
+            f"| {row['objective']} | {precision} | {'raised' if row['malloc_thresholds_raised'] else 'default'} "
             f"| {audio[0]:.0f} ({audio[1]:.0f} to {audio[2]:.0f}) "
             f"| {share[0]:.0%} ({share[1]:.0%} to {share[2]:.0%}) "
+            f"| {row['products_share'][0]:.0%} at {row['products_share_of_peak'][0]:.0%} "
             f"| {row['peak_gflops'][0]:.0f} | {row['waiting_share'][0]:.1%} |"
         )
     return "\n".join(lines)
@@ -230,7 +254,7 @@ def machine() -> dict[str, Any]:
     models = [line.split(":", 1)[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
     return {
         "cpu": models[0] if models else platform.processor(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
+        "capability": torch.backends.cpu.get_cpu_capability() + (" and AMX" if HAS_AMX else ""),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -240,17 +264,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     results = Path(__file__).parent / "results" / "throughput.json"
     parser.add_argument("--out", type=Path, default=results, help="where to write the numbers (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="timed steps of each case (%(default)s)")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("objectives", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps of each case (%(default)s)")
+    parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        json.dump(measure(arguments.objectives, arguments.measure, arguments.repeats), sys.stdout)
+        objectives, precisions, corpus, repeats = arguments.measure
+        json.dump(measure(objectives, precisions, Path(corpus), repeats), sys.stdout)
         return
     with tempfile.TemporaryDirectory() as folder:
         corpus = write_corpus(Path(folder))
-        rows = measure_apart(list(OBJECTIVES), corpus, arguments.repeats, raised=True)
-        rows += measure_apart(list(BEFORE_RAISING), corpus, arguments.repeats, raised=False)
+        rows = measure_apart(list(OBJECTIVES), corpus, arguments.repeats)
+        if HAS_AMX:
+            rows += measure_apart(list(OBJECTIVES), corpus, arguments.repeats, amx=False)
+        rows += measure_apart(BEFORE_RAISING, corpus, arguments.repeats, raised=False)
     print(", ".join(f"{name} {value}" for name, value in machine().items()), end="\n\n")
     print(table(rows))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

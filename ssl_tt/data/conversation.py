@@ -57,6 +57,11 @@ class Conversation:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where it comes from and how it was made; anything JSON."""
 
+    @property
+    def dialogue(self) -> str:
+        """What was said: the same for several recordings of it, which a probe must not both learn from and check on."""
+        return self.provenance.get("dialogue", self.id)
+
     def __post_init__(self) -> None:
         if not self.id:
             raise InputError("a conversation has an empty id: give each one a unique name")

@@ -123,14 +123,17 @@ def logmel_reader(encoder: Encoder, windows: Mapping[str, Sequence[Window]]) -> 
     return _frozen(encoder, read)
 
 
-def logmel_windows(span_frames: int, frame_rate_hz: float, memory_seconds: float | None = None) -> list[Window]:
-    """Stretches of 100 ms over the last `span_frames`; beyond, up to `memory_seconds`, each twice the one before."""
+def logmel_windows(span_frames: int, frame_rate_hz: float) -> list[Window]:
+    """Stretches of 100 ms over the last second; beyond, up to `span_frames`, each twice the one before.
+
+    A probe of 100 ms blocks all the way would have more weights than most corpora have events.
+    """
     step = max(1, timebase.frames(0.1, frame_rate_hz))
-    edges = [*range(0, span_frames, step), span_frames]
-    furthest = span_frames if memory_seconds is None else timebase.frames(memory_seconds, frame_rate_hz)
-    while edges[-1] < furthest:
-        step *= 2
-        edges.append(min(edges[-1] + step, furthest))
+    edges = [0]
+    while edges[-1] < span_frames:
+        if edges[-1] >= timebase.frames(1.0, frame_rate_hz):
+            step *= 2
+        edges.append(min(edges[-1] + step, span_frames))
     return list(zip(edges[1:], edges[:-1], strict=True))
 
 

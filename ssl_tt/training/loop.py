@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ from ssl_tt.errors import InputError, RunError, StoppedEarly
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.training import checkpoint
 from ssl_tt.training.config import PretrainRecipe, TrainingConfig
+
+Item = TypeVar("Item")
 
 # Draws of validation, apart from those of any training step.
 _VALIDATION = 1 << 32
@@ -72,6 +75,7 @@ def train(
         "best": {"step": 0, "loss": math.inf},
         "data": data_digest,
         "seconds": 0.0,
+        "cpu_seconds": 0.0,
         "since_log": {},
     }
     resumed = checkpoint.newest(run)
@@ -100,7 +104,7 @@ def train(
     )
     audio_seconds = config.batch_windows * windows.conversations[0].channels * recipe.data.window_seconds
     since_log: dict[str, float] = state["since_log"]
-    lap = time.perf_counter()
+    lap, cpu_lap = time.perf_counter(), time.process_time()
 
     with _stop_requests() as stop_requested, metrics, progress:
         while True:
@@ -121,7 +125,8 @@ def train(
 
             # --- Save before the step, so the last one needs no case of its own
             state["seconds"] += time.perf_counter() - lap
-            lap = time.perf_counter()
+            state["cpu_seconds"] += time.process_time() - cpu_lap
+            lap, cpu_lap = time.perf_counter(), time.process_time()
             if due and not (resumed and step == first_step):
                 state["since_log"] = since_log
                 if accelerator.is_main_process:
@@ -287,7 +292,10 @@ def _collate(windows: list[tuple[Window, list[Unreadable]]]) -> tuple[Batch, lis
 def batches(
     windows: Windows, recipe: PretrainRecipe, first_step: int, rank: int, world: int
 ) -> Iterator[tuple[Batch, list[Unreadable]]]:
-    """Batches of this process from a step on: window i of step s is global item s * batch_windows + i."""
+    """Batches of this process from a step on: window i of step s is global item s * batch_windows + i.
+
+    Without worker processes a thread reads the next batch while this one is trained on.
+    """
     config = recipe.training
     share = config.batch_windows // (config.accumulation * world)
 
@@ -297,7 +305,7 @@ def batches(
                 start = step * config.batch_windows + (part * world + rank) * share
                 yield list(range(start, start + share))
 
-    return iter(
+    loader = iter(
         DataLoader(
             _Readable(windows),
             batch_sampler=items(),
@@ -308,6 +316,16 @@ def batches(
             prefetch_factor=4 if config.workers else None,
         )
     )
+    return loader if config.workers else _one_ahead(loader)
+
+
+def _one_ahead(batches: Iterator[Item]) -> Iterator[Item]:
+    """The same, the next one being made in a thread meanwhile: decoding and copying leave the interpreter free."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 def _validation_batches(validation: Windows, config: TrainingConfig) -> list[Batch]:

@@ -66,7 +66,10 @@ def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None,
 
 
 def cost(recipe: PretrainRecipe, encoder: Encoder, splits: Splits, state: dict[str, Any]) -> dict[str, float]:
-    """What a run cost. Hours are those of the recordings; seconds of audio, as in MACs a second, of single channels."""
+    """What a run cost. Hours are those of the recordings; seconds of audio, as in MACs a second, of single channels.
+
+    CPU seconds are of all threads of the process, but not of the workers that read for it.
+    """
     field = receptive_field(encoder)
     return {
         "parameters": encoder.parameter_count,
@@ -76,6 +79,7 @@ def cost(recipe: PretrainRecipe, encoder: Encoder, splits: Splits, state: dict[s
         "seconds_of_audio_per_second": state["seconds_of_audio_per_second"],
         "pretrain_audio_hours": sum(conversation.duration_seconds for conversation in splits["train"]) / 3600,
         "pretrain_seconds": state["seconds"],
+        "pretrain_cpu_seconds": state["cpu_seconds"],
     }
 
 

@@ -4,7 +4,7 @@ Two tasks. `shift_hold`: at each silence of the preset, does the other speaker t
 of the next 60 bins of 50 ms will a speaker fill? Features of both channels stand side by side, the speaker in question
 first (before a silence the one who spoke last), so that swapping the speakers swaps the answer.
 
-Everything is fitted and chosen on the training conversations, by validation that keeps a conversation together. The
+Everything is fitted and chosen on the training conversations, by validation that keeps a dialogue together. The
 conversations that are scored meet their labels in `score` alone.
 """
 
@@ -109,6 +109,12 @@ class Asked:
         """The same of each frame, [F]."""
         return np.repeat(np.arange(len(self.questions)), [len(question.frames) for question in self.questions])
 
+    @property
+    def dialogue(self) -> Frames:
+        """Number of the dialogue of each of `questions`: recordings that share their words share it."""
+        names = [question.conversation.dialogue for question in self.questions]
+        return np.unique(names, return_inverse=True)[1]
+
 
 # ------------------------------------------------------------------------------------------------- reading features
 
@@ -167,7 +173,7 @@ class Line:
 
 
 def fit_shift_hold(
-    features: NDArray[np.float32], shift: NDArray[np.bool_], conversation: Frames, config: ProbeConfig
+    features: NDArray[np.float32], shift: NDArray[np.bool_], dialogue: Frames, config: ProbeConfig
 ) -> Line:
     """Logistic regression of shift (above 0) against hold from features [E, D], both classes of equal weight.
 
@@ -176,7 +182,7 @@ def fit_shift_hold(
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    folds = list(_folds(conversation, config.folds))
+    folds = list(_folds(dialogue, config.folds))
     mean, scale = _moments(features)
     x = (features - mean) / scale
     # Newton's method costs events * features**2 a step, L-BFGS events * features: timed on 1,000 to 50,000 events.
@@ -207,9 +213,7 @@ def fit_shift_hold(
     return Line(mean, scale, weights, bias, best)
 
 
-def fit_future(
-    features: NDArray[np.float32], future: NDArray[np.bool_], conversation: Frames, config: ProbeConfig
-) -> Line:
+def fit_future(features: NDArray[np.float32], future: NDArray[np.bool_], dialogue: Frames, config: ProbeConfig) -> Line:
     """Ridge regression of a speaker's 60 bins from features [F, 2, D] of both, each speaker's in turn coming first.
 
     The penalty 1/C is that of least squared error on the conversations left out. All of it follows from sums of
@@ -217,7 +221,7 @@ def fit_future(
     """
     width = features.shape[2]
     mean, scale = (np.tile(moment, 2) for moment in _moments(features.reshape(-1, width)))
-    folds = list(_folds(conversation, config.folds))
+    folds = list(_folds(dialogue, config.folds))
     products = [_products(features, future, np.flatnonzero(fold), mean, scale) for fold in folds]
     whole = [sum(parts) for parts in zip(*products, strict=True)]
 
@@ -267,18 +271,18 @@ def _moments(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
     return mean, np.where(scale > 1e-6 * (np.abs(mean) + 1e-3), scale, 1.0)
 
 
-def _folds(conversation: Frames, folds: int) -> Iterator[NDArray[np.bool_]]:
-    """Rows held out in turn, [P] bool; a conversation is in one fold alone."""
+def _folds(dialogue: Frames, folds: int) -> Iterator[NDArray[np.bool_]]:
+    """Rows held out in turn, [P] bool; a dialogue is in one fold alone."""
     from sklearn.model_selection import GroupKFold
 
-    n_groups = len(np.unique(conversation))
+    n_groups = len(np.unique(dialogue))
     if n_groups < 2:
         raise InputError(
             f"{n_groups} training conversation{'s' * (n_groups != 1)} to probe with, expected at least 2, so that the "
             "regularisation can be validated: add annotated conversations"
         )
-    for _, rows in GroupKFold(min(folds, n_groups)).split(conversation, groups=conversation):
-        held_out = np.zeros(len(conversation), dtype=bool)
+    for _, rows in GroupKFold(min(folds, n_groups)).split(dialogue, groups=dialogue):
+        held_out = np.zeros(len(dialogue), dtype=bool)
         held_out[rows] = True
         yield held_out
 
@@ -306,13 +310,14 @@ def answer(train: Read, asked_train: Asked, test: Read, asked_test: Asked, confi
     chosen = {}
     if "shift_hold" in config.tasks:
         x = by_role(train.decisions, asked_train.previous)
-        line = fit_shift_hold(x, asked_train.shift, asked_train.event_conversation, config)
+        line = fit_shift_hold(x, asked_train.shift, asked_train.dialogue[asked_train.event_conversation], config)
         shift, chosen["shift_hold"] = line(by_role(test.decisions, asked_test.previous)), line.regularisation
         last = np.concatenate([last_speaker(question.activity)[question.stretch] for question in asked_test.questions])
         belief = 1 / (1 + np.exp(-line(by_role(test.stretch, np.maximum(last, 0)))))
         stretch = np.where(last >= 0, belief, np.nan)
     if "future_activity" in config.tasks:
-        line = fit_future(train.frames, asked_train.future, asked_train.frame_conversation, config)
+        groups = asked_train.dialogue[asked_train.frame_conversation]
+        line = fit_future(train.frames, asked_train.future, groups, config)
         future, chosen["future_activity"] = answer_future(line, test.frames), line.regularisation
     return Answers(shift, future, stretch, chosen)
 

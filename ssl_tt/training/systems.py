@@ -153,7 +153,8 @@ def _logmel(recipe: CompareRecipe, encoder: Encoder, with_memory: bool) -> Syste
     windows = {"logmel": logmel_windows(span_frames, rate)}
     costs = {"logmel": NO_COST | {"receptive_field_ms": span_ms}}
     if with_memory:
-        windows["context"] = logmel_windows(span_frames, rate, recipe.data.window_seconds)
+        memory = timebase.frames(recipe.data.window_seconds, rate)
+        windows["context"] = logmel_windows(max(memory, span_frames), rate)
         costs["context"] = NO_COST | {"receptive_field_ms": 1000 * recipe.data.window_seconds}
     statistics = (log_mel.mean.tolist(), log_mel.std.tolist())
     identity = f"{config.model_dump_json()} {windows} {statistics}"

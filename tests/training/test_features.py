@@ -136,10 +136,10 @@ def test_activity_history_in_closed_form() -> None:
     assert found[0, 1, 10] == 0
 
 
-def test_log_mel_stretches_tile_the_field_and_then_the_memory() -> None:
+def test_log_mel_stretches_are_fine_over_a_second_and_double_beyond() -> None:
     assert logmel_windows(25, 100) == [(10, 0), (20, 10), (25, 20)]
-    windows = logmel_windows(25, 100, memory_seconds=1.0)
-    assert windows == [(10, 0), (20, 10), (25, 20), (45, 25), (85, 45), (100, 85)]
+    fine = [(10 * i + 10, 10 * i) for i in range(10)]
+    assert logmel_windows(300, 100) == [*fine, (120, 100), (160, 120), (240, 160), (300, 240)]
 
 
 def test_names_are_those_of_the_objective_and_of_the_layers(objective: Objective) -> None:

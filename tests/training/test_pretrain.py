@@ -43,6 +43,7 @@ def test_a_run_directory_holds_all_that_rebuilds_it(settings: Any, tmp_path: Pat
     assert cost["parameters"] == checkpoint.load_encoder(run).parameter_count
     assert cost["pretrain_audio_hours"] == pytest.approx(4 * 6 / 3600)
     assert cost["pretrain_seconds"] > 0
+    assert cost["pretrain_cpu_seconds"] > 0
     assert [line["step"] for line in metrics(run) if line["split"] == "validation"] == [0, 10]
     assert list((run / "tensorboard").iterdir())
 

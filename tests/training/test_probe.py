@@ -244,3 +244,17 @@ def test_scores_survive_being_written_down() -> None:
     for task, of_task in scores.values.items():
         for metric, values in of_task.items():
             np.testing.assert_array_equal(again.values[task][metric], values)
+
+
+def test_recordings_of_one_dialogue_are_held_out_together() -> None:
+    provenance = [{"dialogue": "a"}, {"dialogue": "b"}, {"dialogue": "a"}, {}]
+    questions = [
+        replace(question, conversation=replace(question.conversation, provenance=each))
+        for question, each in zip(asked(range(4)).questions, provenance, strict=True)
+    ]
+    groups = Asked(questions).dialogue
+    assert groups[0] == groups[2]
+    assert len(set(groups)) == 3
+    rows = np.repeat(groups, 5)
+    for held_out in probe._folds(rows, 3):
+        assert not set(rows[held_out]) & set(rows[~held_out])

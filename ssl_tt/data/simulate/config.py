@@ -18,6 +18,7 @@ _READ_BY = {
     "transcripts": ("respoken",),
     "people": ("respoken",),
     "splits": ("respoken",),
+    "renditions": ("respoken",),
 }
 
 
@@ -66,6 +67,9 @@ class SimulateConfig(Settings):
     splits: dict[Literal["train", "validation", "test"], tuple[str, ...]] = Field(default_factory=dict)
     """Which re-spoken conversations go where: patterns of their names, such as "day4_consultation0*". Each must match
     one split, and no person two; drawn by person if not given."""
+    renditions: Annotated[int, Field(ge=1, le=100)] = 1
+    """How often each re-spoken training conversation is there, each time in other voices and another room, so that a
+    probe meets more voices than the corpus has people. Validation and test are there once."""
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:

@@ -3,6 +3,9 @@
 Each utterance starts at its real time, unless its speaker is still busy with the one before; then it follows that one.
 Its sound is cut at its own pauses by the level of the clean signal, and only what lies between them is kept, so a pause
 inside an utterance and the end of one are made by the same code. The speech segments are those stretches.
+
+A training dialogue may be there several times in other voices. All of them carry its name in their provenance, since
+they share its words and its turns: a probe holds them out together.
 """
 
 import hashlib
@@ -48,8 +51,10 @@ def scenes(config: SimulateConfig) -> list[Callable[[], Scene]]:
     people = [_people(dialogue, config) for dialogue in dialogues]
     splits = _splits(dialogues, people, config)
     return [
-        partial(_scene, config, dialogue, splits[dialogue.name], speakers)
+        partial(_scene, config, dialogue, splits[dialogue.name], speakers, rendition)
+        for rendition in range(config.renditions)
         for dialogue, speakers in zip(dialogues, people, strict=True)
+        if rendition == 0 or splits[dialogue.name] == "train"
     ]
 
 
@@ -99,8 +104,14 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _scene(config: SimulateConfig, dialogue: Dialogue, split: Split, speakers: tuple[str, str]) -> Scene:
-    swapped = bool(_rng(config.seed, dialogue.name).integers(2))
+def _scene(
+    config: SimulateConfig, dialogue: Dialogue, split: Split, speakers: tuple[str, str], rendition: int
+) -> Scene:
+    name = dialogue.name
+    if rendition > 0:  # another name is another voice
+        name = f"{name}-voices{rendition + 1}"
+        speakers = (f"{speakers[0]}, voice {rendition + 1}", f"{speakers[1]}, voice {rendition + 1}")
+    swapped = bool(_rng(config.seed, name).integers(2))
     order = (1, 0) if swapped else (0, 1)
     clips: list[Clip] = []
     for channel, role in enumerate(order):
@@ -111,11 +122,12 @@ def _scene(config: SimulateConfig, dialogue: Dialogue, split: Split, speakers: t
         last + timebase.samples(_TAIL_SECONDS, config.sample_rate_hz),
     )
     return Scene(
-        id=f"respoken-{dialogue.name}",
+        id=f"respoken-{name}",
         split=split,
         speakers=(speakers[order[0]], speakers[order[1]]),
         clips=clips,
         n_samples=n_samples,
+        provenance={"dialogue": dialogue.name},
     )
 
 

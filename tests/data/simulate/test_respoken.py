@@ -114,6 +114,22 @@ def test_people_keep_their_voice_and_their_split(transcripts: Path, tmp_path: Pa
     assert doctor(monday1) != pytest.approx(doctor(tuesday), abs=0.03)
 
 
+def test_training_dialogues_are_spoken_again_in_other_voices(transcripts: Path, tmp_path: Path) -> None:
+    once = read_manifest(simulate(settings(transcripts), tmp_path / "once", quiet=True))
+    twice = read_manifest(simulate(settings(transcripts, renditions=2), tmp_path / "twice", quiet=True))
+    assert [(c.id, c.split) for c in twice] == [
+        *((c.id, c.split) for c in once),
+        ("respoken-monday1-voices2", "train"),
+        ("respoken-monday2-voices2", "train"),
+    ]
+    assert [c.sha256 for c in twice[:3]] == [c.sha256 for c in once]
+    first, _, _, again, _ = twice
+    assert first.dialogue == again.dialogue != twice[1].dialogue
+    assert set(again.speakers) == {"Dr Monday, voice 2", "monday1_patient, voice 2"}
+    ends = [sorted(segment.end_seconds for side in c.segments for segment in side) for c in (first, again)]
+    assert ends[0] != pytest.approx(ends[1], abs=0.03)  # another voice takes another time
+
+
 def test_between_the_segments_there_is_only_room_noise(transcripts: Path, tmp_path: Path) -> None:
     manifest = simulate(settings(transcripts, noise_snr_db=(50.0, 50.0)), tmp_path / "corpus", quiet=True)
     for conversation in read_manifest(manifest):
