@@ -26,7 +26,7 @@ POWER_FLOOR = 1e-9
 # What a peak loses for each octave below the highest F0, so that a period is not taken for its double, whose peak is as
 # high. Praat's 0.01 leans on the path search; of 0.01, 0.03 and 0.06 this came closest to Praat on LibriSpeech.
 OCTAVE_COST = 0.03
-# Modulations that are a small share of the mean envelope are noise, and pull the speaking rate to none.
+# Modulations that are a smaller share of the mean envelope are taken for noise, and the speaking rate falls to 0.
 FLAT_SHARE = 0.05
 # Frames whose spectra are worked on together: more would leave the cache.
 BLOCK_FRAMES = 128
@@ -60,8 +60,7 @@ class Prosody(Normalised):
     window: Tensor
     window_autocorrelation: Tensor
     modulations: Tensor
-    modulations_hz: Tensor
-    rate_window: Tensor
+    moments: Tensor
 
     def __init__(self, config: ProsodyConfig) -> None:
         super().__init__(config.feature_count)
@@ -79,12 +78,12 @@ class Prosody(Normalised):
         waves = torch.cat([f(2 * math.pi * time[:, None] * modulations_hz) for f in (torch.cos, torch.sin)], dim=1)
         # Less their windowed mean, so that a constant envelope has no modulations.
         waves = (waves - rate_window @ waves / rate_window.sum()) * rate_window[:, None]
+        of_the_mean = FLAT_SHARE * rate_window[:, None]
         self._exact = {
             "window": window,
             "window_autocorrelation": autocorrelation / autocorrelation[0],
-            "modulations": waves,
-            "modulations_hz": modulations_hz,
-            "rate_window": rate_window,
+            "modulations": torch.cat([waves, of_the_mean], dim=1),
+            "moments": torch.stack([modulations_hz, torch.ones_like(modulations_hz)], dim=1),
         }
         self._apply(lambda tensor: tensor)
 
@@ -158,16 +157,15 @@ class Prosody(Normalised):
 
     def _speaking_rate_hz(self, envelope: Tensor) -> Tensor:
         """Spectral moment of the envelope [B, T + rate_window_frames - 1] -> [B, T]."""
-        windows = envelope.unfold(-1, self.config.rate_window_frames, 1)
-        cosine, sine = (windows @ self.modulations).chunk(2, dim=-1)
-        power = cosine.square() + sine.square()
-        flat = (FLAT_SHARE * (windows @ self.rate_window)).square()
-        return power @ self.modulations_hz / (power.sum(dim=-1) + flat)
+        found = envelope.unfold(-1, self.config.rate_window_frames, 1) @ self.modulations
+        (cosine, sine), flat = found[..., :-1].chunk(2, dim=-1), found[..., -1]
+        first_moment, power = ((cosine.square() + sine.square()) @ self.moments).unbind(dim=-1)
+        return first_moment / (power + flat.square())
 
     @property
     def macs_per_second(self) -> float:
         """Multiply-accumulates of the modulations for a second of one channel, not those of the FFT (about 1e7)."""
-        per_frame = self.modulations.numel() + self.rate_window.numel() + self.modulations_hz.numel()
+        per_frame = self.modulations.numel() + self.moments.numel()
         return per_frame * self.config.sample_rate_hz / self.config.hop_samples
 
 

@@ -4,7 +4,14 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from ssl_tt.encoder.config import EncoderConfig, LogMelConfig, StackConfig
+from ssl_tt.encoder.config import (
+    EncoderConfig,
+    JoinedConfig,
+    LogMelConfig,
+    ProsodyConfig,
+    StackConfig,
+    WaveformConfig,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +28,67 @@ from ssl_tt.encoder.config import EncoderConfig, LogMelConfig, StackConfig
     ],
 )
 def test_wrong_settings_are_refused_and_named(config, wrong, message):
+    with pytest.raises(ValidationError, match=message):
+        config(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("config", "valid", "wrong", "message"),
+    [
+        (WaveformConfig, {"strides": (5, 4, 8), "kernels": (5, 4, 8)}, {"strides": (5, 4, 8)}, "5 kernels for 3 str"),
+        (
+            WaveformConfig,
+            {"strides": (4, 4), "kernels": (4, 4)},
+            {"strides": (4, 4), "kernels": (4, 3)},
+            "the kernel 3 of layer 2 must be at least its stride 4",
+        ),
+        (WaveformConfig, {"strides": (8,), "kernels": (8,)}, {"strides": (7,), "kernels": (8,)}, "a hop of 7 samples"),
+        (
+            WaveformConfig,
+            {"strides": (40, 40), "kernels": (40, 40)},
+            {"strides": (41, 40), "kernels": (41, 40)},
+            "a hop of 1640 samples, expected 8 to 1600",
+        ),
+        (WaveformConfig, {"channels": 1}, {"channels": 0}, "greater than or equal to 1"),
+        (
+            ProsodyConfig,
+            {"window_samples": 700, "hop_samples": 500},
+            {"window_samples": 499, "hop_samples": 500},
+            "window_samples 499 must be at least hop_samples 500",
+        ),
+        (ProsodyConfig, {}, {"window_samples": 639}, "must hold three periods of lowest_hz 75: make it 640 or raise"),
+        (ProsodyConfig, {"highest_hz": 2000.0}, {"highest_hz": 2001.0}, "an eighth of sample_rate_hz, 2000"),
+        (ProsodyConfig, {"highest_hz": 76.0}, {"highest_hz": 75.0}, "must rise"),
+        (
+            ProsodyConfig,
+            {"sample_rate_hz": 8000, "hop_samples": 250},
+            {"sample_rate_hz": 8000, "hop_samples": 251},
+            "make it 250 or less",
+        ),
+        (ProsodyConfig, {"voicing_threshold": 0.99}, {"voicing_threshold": 1.0}, "less than 1"),
+        (JoinedConfig, {"parts": (LogMelConfig(), WaveformConfig())}, {"parts": (LogMelConfig(),)}, "at least 2 items"),
+        (
+            JoinedConfig,
+            {"parts": (LogMelConfig(), ProsodyConfig())},
+            {"parts": (LogMelConfig(hop_samples=80), ProsodyConfig())},
+            "part 2 has a hop of 160 samples and part 1 of 80, .* joined one by one: make its hop_samples 80",
+        ),
+        (
+            JoinedConfig,
+            {"parts": (LogMelConfig(hop_samples=320), WaveformConfig(strides=(5, 4, 4, 2, 2)))},
+            {"parts": (LogMelConfig(hop_samples=320), WaveformConfig())},
+            "make its strides multiply to 320",
+        ),
+        (
+            JoinedConfig,
+            {"parts": (LogMelConfig(), LogMelConfig(mel_bands=20))},
+            {"parts": (LogMelConfig(), LogMelConfig(sample_rate_hz=8000))},
+            "part 2 is at 8000 Hz and part 1 at 16000 Hz: give all parts one sample_rate_hz",
+        ),
+    ],
+)
+def test_front_ends_that_cannot_be_are_refused_and_their_neighbours_are_not(config, valid, wrong, message):
+    config(**valid)
     with pytest.raises(ValidationError, match=message):
         config(**wrong)
 
