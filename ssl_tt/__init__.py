@@ -2,7 +2,7 @@
 
 Legend of shapes, used everywhere:
 
-    B windows   S speakers (channels of audio)   N samples   T frames   M mel bands   C channels of a representation
+    B windows   S speakers (channels of audio)   N samples   T frames   M features of a front-end frame (mel bands)   C channels of a representation
     K codes or classes   H steps ahead
 
 Between modules a representation is [B, T, C]; inside convolutions it is [B, C, T], transposed in one place.

@@ -107,6 +107,8 @@ class Field(NamedTuple):
     """Its type, short: INT, {cpc,vqvae}, ..."""
     expected: str
     """Its type and range, in words."""
+    kind: str
+    """The kind of its table, where there are several; other kinds may have a field of this name too."""
     description: str
     default: str | None
     """None if the field must be given."""
@@ -123,7 +125,7 @@ def fields(model: type[Settings]) -> list[Field]:
         if "oneOf" in inner:
             choice = {"enum": _kinds(inner)}
             chosen = _toml_value(inner["default_kind"]) if "default_kind" in inner else None
-            found.append(Field(table, "kind", _metavar(schema, choice), _expected(schema, choice), "", chosen))
+            found.append(Field(table, "kind", _metavar(schema, choice), _expected(schema, choice), "", "", chosen))
             for each in _kinds(inner):
                 walk(_branch(schema, inner, each), table, each)
         elif (values := _values(inner)) is not None and _is_table(schema, values):
@@ -135,9 +137,10 @@ def fields(model: type[Settings]) -> list[Field]:
             if _is_table(schema, child):
                 walk(child, path)
                 continue
-            description = (f"[{kind}] " if kind else "") + descriptions.get((inner["title"], name), "")
+            description = descriptions.get((inner["title"], name), "")
             default = None if name in inner.get("required", ()) else _default(child)
-            found.append(Field(table, name, _metavar(schema, child), _expected(schema, child), description, default))
+            shown = _metavar(schema, child), _expected(schema, child)
+            found.append(Field(table, name, *shown, kind, description, default))
             if _is_table(schema, items := _follow(schema, child).get("items", {})):
                 walk(items, f"{path}.N")
 
