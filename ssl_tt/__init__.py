@@ -2,8 +2,8 @@
 
 Legend of shapes, used everywhere:
 
-    B windows   S speakers (channels of audio)   N samples   T frames   M features of a front-end frame (mel bands)   C channels of a representation
-    K codes or classes   H steps ahead
+    B windows   S speakers (channels of audio)   N samples   T frames   M mel bands, or features of another front end
+    C channels of a representation   K codes or classes   H steps ahead
 
 Between modules a representation is [B, T, C]; inside convolutions it is [B, C, T], transposed in one place.
 """
