@@ -2,8 +2,9 @@
 
 Legend of shapes, used everywhere:
 
-    B windows   S speakers (channels of audio)   N samples   T frames   M mel bands   C channels of a representation
-    F bands inside an encoder over time and frequency   K codes or classes   H steps ahead
+    B windows   S speakers (channels of audio)   N samples   T frames   M mel bands, or features of another front end
+    C channels of a representation   F bands inside an encoder over time and frequency   K codes or classes
+    H steps ahead
 
 Between modules a representation is [B, T, C], over time and frequency [B, T, F, C]; convolutions turn the axes inside.
 """

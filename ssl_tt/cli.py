@@ -431,21 +431,28 @@ def _with_recipe_fields(verb: type[Verb]) -> Any:
     from ssl_tt import recipe
 
     module, _, name = verb.settings.partition(":")
-    tables: dict[str, list[Any]] = {}
-    for number, each in enumerate(recipe.fields(getattr(import_module(module), name))):
-        option = f"{each.table}.{each.name}" if each.table else each.name
+    # What kinds of a table say in the same words of a field of one name is said once, for all of them.
+    options: dict[tuple[str, str], dict[str, list[str]]] = {}
+    metavars: dict[tuple[str, str], str] = {}
+    for each in recipe.fields(getattr(import_module(module), name)):
+        option = each.table, f"{each.table}.{each.name}" if each.table else each.name
         default = "required" if each.default is None else f"default: {each.default}"
+        range_ = "" if each.metavar.startswith("{") else f"{each.expected[:1].upper()}{each.expected[1:]} "
+        text = f"{each.description} {range_}({default})."
+        options.setdefault(option, {}).setdefault(text, []).append(each.kind)
+        metavars.setdefault(option, each.metavar)
+    tables: dict[str, list[Any]] = {}
+    for number, ((table, option_name), texts) in enumerate(options.items()):
         shown = tyro.constructors.PrimitiveConstructorSpec[str](
             nargs=1,
-            metavar=each.metavar,
+            metavar=metavars[table, option_name],
             instance_from_str=lambda words: words[0],
             is_instance=lambda value: True,
             str_from_instance=lambda value: [value],
         )
-        range_ = "" if each.metavar.startswith("{") else f"{each.expected[:1].upper()}{each.expected[1:]} "
-        text = f"{each.description} {range_}({default})."
-        about = tyro.conf.arg(name=option, help=text, help_behavior_hint="")
-        tables.setdefault(each.table, []).append((f"field{number}", Annotated[str, shown, about], field(default="")))
+        text = " ".join(f"[{', '.join(kinds)}] {text}" if any(kinds) else text for text, kinds in texts.items())
+        about = tyro.conf.arg(name=option_name, help=text, help_behavior_hint="")
+        tables.setdefault(table, []).append((f"field{number}", Annotated[str, shown, about], field(default="")))
     groups = []
     for number, (table, members) in enumerate(tables.items()):
         group = make_dataclass(f"Table{number}", members)

@@ -51,6 +51,7 @@ def load(path: Path | str | None, model: type[Model], overrides: Sequence[str] =
     given.sort(key=lambda option: option.names[-1] != "kind")
     for option in given:
         _override(schema, table, option)
+    _choose_kinds(schema, schema, table)
     try:
         # Through JSON, where strict still lets an array be a tuple and a whole number a float, as TOML writes them.
         return model.model_validate_json(json.dumps(table, default=str))
@@ -106,6 +107,8 @@ class Field(NamedTuple):
     """Its type, short: INT, {cpc,vqvae}, ..."""
     expected: str
     """Its type and range, in words."""
+    kind: str
+    """The kind of its table, where there are several; other kinds may have a field of this name too."""
     description: str
     default: str | None
     """None if the field must be given."""
@@ -121,7 +124,8 @@ def fields(model: type[Settings]) -> list[Field]:
         inner = _follow(schema, node)
         if "oneOf" in inner:
             choice = {"enum": _kinds(inner)}
-            found.append(Field(table, "kind", _metavar(schema, choice), _expected(schema, choice), "", None))
+            chosen = _toml_value(inner["default_kind"]) if "default_kind" in inner else None
+            found.append(Field(table, "kind", _metavar(schema, choice), _expected(schema, choice), "", "", chosen))
             for each in _kinds(inner):
                 walk(_branch(schema, inner, each), table, each)
         elif (values := _values(inner)) is not None and _is_table(schema, values):
@@ -133,9 +137,10 @@ def fields(model: type[Settings]) -> list[Field]:
             if _is_table(schema, child):
                 walk(child, path)
                 continue
-            description = (f"[{kind}] " if kind else "") + descriptions.get((inner["title"], name), "")
+            description = descriptions.get((inner["title"], name), "")
             default = None if name in inner.get("required", ()) else _default(child)
-            found.append(Field(table, name, _metavar(schema, child), _expected(schema, child), description, default))
+            shown = _metavar(schema, child), _expected(schema, child)
+            found.append(Field(table, name, *shown, kind, description, default))
             if _is_table(schema, items := _follow(schema, child).get("items", {})):
                 walk(items, f"{path}.N")
             for option in _follow(schema, child).get("anyOf", ()):
@@ -208,6 +213,22 @@ def _meant(schema: Node, node: Node, value: Any) -> Node:
     )
 
 
+def _kind(node: Node, table: Any) -> Any:
+    """The kind that a table names, else the one that its field stands for without (`default_kind` in its schema)."""
+    return table.get("kind", node.get("default_kind")) if isinstance(table, dict) else node.get("default_kind")
+
+
+def _choose_kinds(schema: Node, node: Node, value: Any) -> None:
+    """Name the kind in every table that may leave it out and does."""
+    inner = _follow(schema, node)
+    if isinstance(value, dict) and "default_kind" in inner:
+        value.setdefault("kind", inner["default_kind"])
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if (child := _child(schema, inner, str(key), value)) is not None:
+            _choose_kinds(schema, child, item)
+
+
 def _values(node: Node) -> Node | None:
     """Schema of the values of a table whose keys are the user's own; None for other nodes."""
     values = next(iter(node.get("patternProperties", {}).values()), node.get("additionalProperties"))
@@ -226,7 +247,7 @@ def _child(schema: Node, node: Node, key: str, table: Any) -> Node | None:
     """Schema of `key` inside `node`, where `table` holds the values there (its `kind` chooses among several)."""
     inner = _follow(schema, node)
     if "oneOf" in inner:
-        inner = _branch(schema, inner, table.get("kind") if isinstance(table, dict) else None)
+        inner = _branch(schema, inner, _kind(inner, table))
     if key in inner.get("properties", {}):
         return inner["properties"][key]
     if key.isdecimal() and int(key) < len(inner.get("prefixItems", ())):
@@ -334,7 +355,7 @@ def _override(schema: Node, table: dict[str, Any], option: _Option) -> None:
             raise InputError(f"option {option.text}: given place {key}, expected one below {len(here)}")
         if place + 1 == len(option.names):
             value = _value(schema, child, option)
-            if "oneOf" in inner and name == "kind" and here.get("kind") != value:
+            if "oneOf" in inner and name == "kind" and _kind(inner, here) != value:
                 here.clear()
             here[key] = value
             return
@@ -468,7 +489,7 @@ def _place(schema: Node, table: dict[str, Any], loc: Sequence[int | str]) -> _Pl
 def _near(schema: Node, node: Node, table: Any, above: tuple[str, ...], name: str, prefix: str = "") -> str:
     """The known key that a wrong one is most likely meant to be: one of its neighbours, else one of another table."""
     if "oneOf" in node:
-        node = _branch(schema, node, table.get("kind") if isinstance(table, dict) else None)
+        node = _branch(schema, node, _kind(node, table))
     if "anyOf" in node:
         node = _meant(schema, node, {})
     neighbours = list(node.get("properties", ()))
@@ -479,7 +500,7 @@ def _near(schema: Node, node: Node, table: Any, above: tuple[str, ...], name: st
     def walk(node: Node, table: Any, path: tuple[str, ...]) -> None:
         inner = _follow(schema, node)
         if "oneOf" in inner:
-            inner = _branch(schema, inner, table.get("kind") if isinstance(table, dict) else None)
+            inner = _branch(schema, inner, _kind(inner, table))
         for key, child in inner.get("properties", {}).items():
             elsewhere.setdefault(key, ".".join((*path, key)))
             walk(child, table.get(key) if isinstance(table, dict) else None, (*path, key))

@@ -54,6 +54,13 @@ class Everything(Settings):
     either: Annotated[tuple[int, ...], Field(min_length=1)] | Inner = (1,)
 
 
+class Centred(Settings):
+    """A union whose kind may be left out, alone and in a list."""
+
+    side: Annotated[Left | Right, Field(discriminator="kind", json_schema_extra={"default_kind": "left"})] = Left()
+    sides: tuple[Annotated[Left | Right, Field(discriminator="kind", json_schema_extra={"default_kind": "right"})], ...]
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
     def write(text: str) -> Path:
@@ -243,6 +250,52 @@ def test_the_same_kind_keeps_the_fields_of_the_file(write: Any) -> None:
     settings = recipe.load(write(MINIMAL + "steps = 5\n"), PretrainRecipe, ["--objective.kind", "cpc"])
     assert settings.objective.kind == "cpc"
     assert settings.objective.steps == 5
+
+
+def test_a_kind_with_a_default_may_be_left_out(write: Any) -> None:
+    path = write("side = {only_left = 3}\nsides = [{shared = 4}, {kind = 'left'}]\n")
+    settings = recipe.load(path, Centred)
+    assert settings == Centred(side=Left(only_left=3), sides=(Right(shared=4), Left()))
+    assert recipe.load(write(recipe.dump(settings)), Centred) == settings
+
+
+@pytest.mark.parametrize(
+    ("options", "side"),
+    [
+        ([], Left(only_left=3)),
+        (["--side.kind", "left"], Left(only_left=3)),
+        (["--side.shared", "5"], Left(only_left=3, shared=5)),
+        (["--side.shared", "5", "--side.kind", "right"], Right(shared=5)),
+        (["--side", "{shared = 7}"], Left(shared=7)),
+    ],
+)
+def test_options_know_the_kind_that_was_left_out(options: list[str], side: Settings, write: Any) -> None:
+    path = write("side = {only_left = 3}\nsides = []\n")
+    assert recipe.load(path, Centred, options).side == side
+    without = write("sides = []\n")
+    assert recipe.load(without, Centred, ["--side.only_left", "8"]).side == Left(only_left=8)
+
+
+def test_a_wrong_key_is_told_for_the_kind_that_was_left_out(write: Any) -> None:
+    assert "did you mean side.only_left?" in refused(write("side = {only_leaf = 3}\nsides = []\n"), Centred)
+    path = write("sides = [{only_left = 3}]\n")
+    assert "unknown key sides.0.only_left, expected one of kind, shared" in refused(path, Centred)
+    message = refused(write("sides = []\n"), Centred, "--side.only_leaf", "3")
+    assert message == "option --side.only_leaf: unknown field; did you mean --side.only_left?"
+
+
+def test_log_mel_is_the_front_end_of_a_recipe_that_names_none(write: Any) -> None:
+    settings = recipe.load(write(MINIMAL + "[encoder]\nfrontend = { mel_bands = 40 }\n"), PretrainRecipe)
+    assert settings.encoder.frontend.kind == "logmel"
+    assert settings.encoder.frontend.mel_bands == 40
+    joined = recipe.load(
+        write(MINIMAL + "[encoder.frontend]\nkind = 'joined'\nparts = [{kind = 'logmel'}, {kind = 'features'}]\n"),
+        PretrainRecipe,
+        ["--encoder.frontend.parts.1.voicing_threshold", "0.5"],
+    )
+    assert joined.encoder.frontend.feature_count == 85
+    assert joined.encoder.frontend.parts[1].voicing_threshold == 0.5
+    assert recipe.load(write(recipe.dump(joined)), PretrainRecipe) == joined
 
 
 def test_options_alone_make_settings() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ssl_tt import timebase
 from ssl_tt.encoder.config import EncoderConfig
-from ssl_tt.encoder.frontend import LogMel
+from ssl_tt.encoder.frontend import build_frontend
+from ssl_tt.encoder.logmel import LogMel
 from ssl_tt.encoder.stack import EveryLayer, Stack, StackState, macs_per_frame
 from ssl_tt.errors import InputError
 
@@ -19,9 +20,9 @@ CHUNK_SECONDS = 60.0
 
 
 class EncoderState(NamedTuple):
-    """Past that the encoder still needs: samples of the front end, and for each stack the states of its layers."""
+    """Past that the encoder still needs: of the front end, and for each stack the states of its layers."""
 
-    frontend: Tensor
+    frontend: Any
     stacks: tuple[StackState, ...]
 
 
@@ -36,50 +37,64 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.frontend = LogMel(config.frontend)
+        self.frontend = build_frontend(config.frontend)
         self.stacks = nn.ModuleList(Stack(stack, config) for stack in config.stacks)
         self.every_layer = EveryLayer(config) if config.combine_at == "every_layer" else None
+        hears_log_mel = any(isinstance(module, LogMel) for module in self.frontend.modules())
+        self.log_mel_beside = None if hears_log_mel else LogMel(config.log_mel)
 
     def forward(self, samples: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
-        log_mel, frontend = self.features(samples, state.frontend if state else None)
-        z, stacks = self.encode_features(log_mel, state.stacks if state else None)
+        features, frontend = self.features(samples, state.frontend if state else None)
+        z, stacks = self.encode_features(features, state.stacks if state else None)
         return z, EncoderState(frontend, stacks)
 
-    def features(self, samples: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Normalised log-mel of samples: [B, N] -> [B, T * stride, M], and the front end's state."""
+    def features(self, samples: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """What the stacks see of samples: [B, N] -> [B, T * stride, M], and the front end's state."""
         return self.frontend(samples, state)
 
+    @property
+    def log_mel(self) -> LogMel:
+        """The log-mel that a decoder rebuilds, a report draws and a baseline reads, at the front end's hop.
+
+        It is the front end, or the first in it; where there is none, one that only listens, with corpus statistics too.
+        """
+        return next(module for module in self.modules() if isinstance(module, LogMel))
+
+    def log_mel_of(self, samples: Tensor, features: Tensor) -> Tensor:
+        """Normalised log-mel of samples [B, N] whose `features` are there: [B, T * stride, M]; computed once."""
+        return features if self.log_mel is self.frontend else self.log_mel(samples)[0]
+
     def encode_features(
-        self, log_mel: Tensor, state: tuple[StackState, ...] | None = None
+        self, features: Tensor, state: tuple[StackState, ...] | None = None
     ) -> tuple[Tensor, tuple[StackState, ...]]:
-        """Representation of a log-mel that is there already: [B, T * stride, M] -> [B, T, C]."""
-        outputs, states = self._layers(log_mel, state)
+        """Representation of features that are there already: [B, T * stride, M] -> [B, T, C]."""
+        outputs, states = self._layers(features, state)
         return outputs["encoder"], states
 
     def layers(self, samples: Tensor) -> dict[str, Tensor]:
         """Output of every layer by name (`stack1.prelayer`, `stack1.block1`, ..., `encoder`): [B, N] -> [B, T, C]."""
-        log_mel, _ = self.features(samples)
-        return self.feature_layers(log_mel)
+        features, _ = self.features(samples)
+        return self.feature_layers(features)
 
-    def feature_layers(self, log_mel: Tensor) -> dict[str, Tensor]:
-        """`layers` of a log-mel that is there already: [B, T * stride, M] -> [B, T, C] each."""
-        return self._layers(log_mel)[0]
+    def feature_layers(self, features: Tensor) -> dict[str, Tensor]:
+        """`layers` of features that are there already: [B, T * stride, M] -> [B, T, C] each."""
+        return self._layers(features)[0]
 
     def prelayers(self, layers: dict[str, Tensor]) -> Tensor:
         """The short-sighted first layers of all stacks, joined, out of `layers`: [B, T, prelayer_channels]."""
         return torch.cat([layers[f"stack{i}.prelayer"] for i in range(1, len(self.stacks) + 1)], dim=2)
 
     def _layers(
-        self, log_mel: Tensor, state: tuple[StackState, ...] | None = None
+        self, features: Tensor, state: tuple[StackState, ...] | None = None
     ) -> tuple[dict[str, Tensor], tuple[StackState, ...]]:
         stacks = list(cast(Iterable[Stack], self.stacks))
         if self.every_layer is not None:
-            return self.every_layer(stacks, log_mel, state)
+            return self.every_layer(stacks, features, state)
         layers: dict[str, Tensor] = {}
         ends: list[Tensor] = []
         states: list[StackState] = []
         for i, stack in enumerate(stacks):
-            outputs, past = stack.layers(log_mel, state[i] if state else None)
+            outputs, past = stack.layers(features, state[i] if state else None)
             layers |= {f"stack{i + 1}.{name}": h for name, h in outputs.items()}
             ends.append(outputs["output"])
             states.append(past)
@@ -103,9 +118,9 @@ class Encoder(nn.Module):
     @torch.no_grad()
     def advance(self, samples: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         """`forward` as a user runs it: no gradient, no dropout, no autocast, on the encoder's own device."""
-        mean = self.frontend.mean
-        with _evaluating(self), torch.autocast(mean.device.type, enabled=False):
-            return self(samples.to(mean.device, mean.dtype), state)
+        weight = next(self.parameters())
+        with _evaluating(self), torch.autocast(weight.device.type, enabled=False):
+            return self(samples.to(weight.device, weight.dtype), state)
 
     def check_sample_rate(self, sample_rate_hz: int) -> None:
         """Raise InputError unless the rate is the encoder's: reading resamples, encoding refuses."""
@@ -164,12 +179,11 @@ class Encoder(nn.Module):
 
     @property
     def macs_per_second(self) -> float:
-        """Multiply-accumulates for a second of one channel: convolutions and mel filters, not the FFT (about 1e6)."""
-        mel = self.frontend.filterbank.numel() * self.sample_rate_hz / self.config.frontend.hop_samples
+        """Multiply-accumulates for a second of one channel: front end (but for its FFT) and convolutions."""
         convolutions = sum(stack.macs_per_frame for stack in cast(Iterable[Stack], self.stacks))
         if self.every_layer is not None:
             convolutions += macs_per_frame(self.every_layer)
-        return mel + convolutions * self.frame_rate_hz
+        return self.frontend.macs_per_second + convolutions * self.frame_rate_hz
 
 
 @contextmanager

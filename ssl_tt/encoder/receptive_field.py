@@ -29,11 +29,22 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from ssl_tt import timebase
-from ssl_tt.encoder.config import EncoderConfig, StackConfig
+from ssl_tt.encoder.config import (
+    EncoderConfig,
+    FrontEndConfig,
+    JoinedConfig,
+    LogMelConfig,
+    ProsodyConfig,
+    StackConfig,
+    WaveformConfig,
+)
 from ssl_tt.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ssl_tt.encoder.encoder import Encoder
+    from ssl_tt.encoder.frontend import FrontEnd
 
 
 class Reach(NamedTuple):
@@ -271,10 +282,11 @@ class MeasuredReach(NamedTuple):
 
 
 def measured_reach(encoder: Encoder, seed: int = 0) -> MeasuredReach:
-    """Reached front-end frames, samples and mel bands by gradient.
+    """Reached front-end frames, samples and bands by gradient.
 
-    On the encoder's `positive_twin` and positive features; what the gradient of an output frame touches is then exactly
-    what the frame sees. One frame out follows it, whose samples would show a look-ahead.
+    On the encoder's `positive_twin`, positive samples and positive features; what the gradient of an output frame
+    touches is then exactly what the frame sees. Where a front end has no gradient, samples are changed one by one
+    instead (slow: for small settings). One frame out follows it, whose samples would show a look-ahead.
     """
     import torch
 
@@ -290,9 +302,12 @@ def measured_reach(encoder: Encoder, seed: int = 0) -> MeasuredReach:
     (seen,) = torch.autograd.grad(layers["encoder"][:, newest].sum(), features, retain_graph=True)
     frames = np.flatnonzero(seen[0].abs().sum(dim=-1).numpy()) - ((newest + 1) * config.stride - 1)
 
-    samples = torch.randn(1, n_frames * encoder.hop_samples, dtype=torch.float64, generator=generator)
-    samples.requires_grad_()
-    (heard,) = torch.autograd.grad(twin.features(samples)[0], samples, seen)
+    noise = torch.randn(1, n_frames * encoder.hop_samples, dtype=torch.float64, generator=generator)
+    samples = noise.abs().requires_grad_()
+    if twin.frontend.differentiable:
+        (heard,) = torch.autograd.grad(twin.features(samples)[0], samples, seen)
+    else:
+        heard = _moved(twin.frontend, samples.detach(), seen[0].any(dim=-1))
     heard_offsets = np.flatnonzero(heard[0].numpy()) - ((newest + 1) * encoder.hop_samples - 1)
 
     bands: dict[int, set[int]] = {band: set() for band in range(config.bands)}
@@ -331,6 +346,20 @@ def positive_twin(encoder: Encoder) -> Encoder:
     return twin
 
 
+def _moved(frontend: FrontEnd, samples: Tensor, seen: Tensor) -> Tensor:
+    """Which samples [1, N] move a front-end frame that is seen [T], each tried by itself."""
+    import torch
+
+    before, _ = frontend(samples)
+    moved = torch.zeros(samples.shape, dtype=torch.bool)
+    for places in torch.arange(samples.shape[1]).split(64):
+        changed = samples.repeat(len(places), 1)
+        changed[torch.arange(len(places)), places] += 10.0
+        after, _ = frontend(changed)
+        moved[0, places] = (after != before)[:, seen].flatten(1).any(dim=1)
+    return moved
+
+
 def _encoder_reach(config: EncoderConfig, axis: Axis) -> Reach:
     if config.combine_at == "end":
         return union(*(_stack_reach(config, stack, axis) for stack in config.stacks))
@@ -361,9 +390,23 @@ def _across_bands(config: EncoderConfig, stride: int = 1) -> Reach:
     return layer(config.band_kernel, stride=stride, lookahead=config.band_kernel // 2)
 
 
+def frontend_reach(frontend: FrontEndConfig) -> Reach:
+    """Samples that a frame of the front end sees, as a layer over samples whose stride is the hop."""
+    match frontend:
+        case LogMelConfig():  # the first weight of a periodic Hann window is zero: unseen
+            return layer(frontend.window_samples - 1, stride=frontend.hop_samples)
+        case WaveformConfig():
+            rows = zip(frontend.kernels, frontend.strides, strict=True)
+            return compose(*(layer(kernel, stride=stride) for kernel, stride in rows))
+        case ProsodyConfig():  # speaking rate sees the windows of its last frames
+            window = layer(frontend.window_samples, stride=frontend.hop_samples)
+            return compose(window, layer(frontend.rate_window_frames))
+        case JoinedConfig():
+            return union(*map(frontend_reach, frontend.parts))
+
+
 def _window_reach(config: EncoderConfig) -> Reach:
-    """The front end's window as a layer over samples; the first weight of a periodic Hann window is zero, unseen."""
-    return layer(config.frontend.window_samples - 1, stride=config.frontend.hop_samples)
+    return frontend_reach(config.frontend)
 
 
 def _offsets(reach: Reach) -> tuple[int, ...]:

@@ -237,7 +237,7 @@ class OutputLayer(nn.Module):
 
 
 class Stack(nn.Module):
-    """Pre-layers, blocks and output layer in a row: log-mel [B, T * stride, M] -> [B, T, C_out].
+    """Pre-layers, blocks and output layer in a row: features [B, T * stride, M] -> [B, T, C_out].
 
     A stack that is combined with others at every layer has no output layer of its own: `EveryLayer` walks through it.
     """
@@ -287,7 +287,7 @@ class Stack(nn.Module):
         return outputs, (*states, past)
 
     def start(self, x: Tensor, state: StackState | None = None) -> tuple[Tensor, StackState]:
-        """From the log-mel [B, T * stride, M] through the pre-layers to what the first block takes."""
+        """From features [B, T * stride, M] through the pre-layers to what the first block takes."""
         if isinstance(self.prelayer, CausalConv2d):
             x = x.unsqueeze(-1)
         states: StackState = ()
@@ -329,7 +329,7 @@ class EveryLayer(nn.Module):
     def forward(
         self, stacks: Sequence[Stack], features: Tensor, state: tuple[StackState, ...] | None = None
     ) -> tuple[dict[str, Tensor], tuple[StackState, ...]]:
-        """Log-mel [B, T * stride, M] -> layers by name, `stack1.block1` ... and `encoder`, and the stacks' states."""
+        """Features [B, T * stride, M] -> layers by name, `stack1.block1` ... and `encoder`, and the stacks' states."""
         pasts = state or (None,) * len(stacks)
         started = [stack.start(features, past) for stack, past in zip(stacks, pasts, strict=True)]
         sequences, states = [x for x, _ in started], [past for _, past in started]

@@ -20,6 +20,7 @@ class Stream:
             encoder.check_sample_rate(sample_rate_hz)
         self.encoder = encoder
         self.state: EncoderState | None = None
+        self._channels = 0
 
     def push(self, chunk: Tensor | np.ndarray) -> Tensor:
         """Frames that a chunk [S, n] or [n] completes: [S, T_new, C], T_new may be 0; a lone [n] is one speaker.
@@ -28,11 +29,12 @@ class Stream:
         """
         chunk = torch.as_tensor(chunk)
         samples = self.encoder.check_audio(chunk[None] if chunk.ndim == 1 else chunk)
-        if self.state is not None and len(samples) != len(self.state.frontend):
+        if self.state is not None and len(samples) != self._channels:
             raise InputError(
-                f"chunk of {len(samples)} channels, expected {len(self.state.frontend)} as in the stream so far; "
+                f"chunk of {len(samples)} channels, expected {self._channels} as in the stream so far; "
                 "reset the stream first"
             )
+        self._channels = len(samples)
         frames, self.state = self.encoder.advance(samples, self.state)
         return frames
 

@@ -77,7 +77,7 @@ class CPC(Objective):
         The samples [B, N] are the channels of one window. Negatives are all other frames of the same sequence, whatever
         the recipe trains with, so nothing is drawn.
         """
-        log_mel, _ = self.encoder.features(samples)
+        log_mel, _ = self.encoder.log_mel(samples)
         z, context = self._encode(samples, speakers=len(samples))
         frames = torch.arange(z.shape[1], device=z.device).expand(z.shape[:2])
         losses, accuracies = self._scores(z, context, z, Pool(frames, left_out=frames))

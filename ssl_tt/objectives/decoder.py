@@ -36,7 +36,7 @@ class DecoderStack(nn.Module):
             UpsamplingLayer(channels, layer.kernel, layer.stride, encoder) for layer in reversed(further)
         )
         self.norm = channel_norm(encoder.normalisation, channels)
-        self.output = CausalConvTranspose1d(channels, encoder.feature_channels, first.kernel, stride=first.stride)
+        self.output = CausalConvTranspose1d(channels, encoder.log_mel.mel_bands, first.kernel, stride=first.stride)
         # Starts from the mean of the corpus, so that the first loss is the variance of the log-mel.
         nn.init.zeros_(self.output.weight)
         if self.output.bias is not None:

@@ -16,6 +16,7 @@ from ssl_tt.objectives.quantizer import Quantized, Quantizer
 class VQVAE(Objective):
     """Vector-quantised autoencoder (van den Oord et al. 2017, arXiv 1711.00937) of the normalised log-mel.
 
+    The log-mel is what is rebuilt whatever the encoder's input, so that losses of different inputs can be compared.
     The loss is the mean squared error of the log-mel (in its standard deviations) plus the weighted commitment; the
     codebook follows by moving averages, so it has no loss of its own.
     """
@@ -55,9 +56,9 @@ class VQVAE(Objective):
         self.quantizer.update()
 
     def _reconstruct(self, samples: Tensor) -> tuple[Tensor, Quantized, Tensor]:
-        # Computed once: the encoder's input is also what the decoder must rebuild.
-        log_mel, _ = self.encoder.features(samples)
-        z, _ = self.encoder.encode_features(log_mel)
+        features, _ = self.encoder.features(samples)
+        log_mel = self.encoder.log_mel_of(samples, features)
+        z, _ = self.encoder.encode_features(features)
         quantized = self.quantizer(self.project(z))
         reconstruction = self.decoder(quantized.vectors).float()
         # Feature frames at the end that do not fill the encoder's stride have no code.

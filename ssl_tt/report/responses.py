@@ -143,7 +143,7 @@ def encoder_gradient(config: EncoderConfig) -> Picture:
     n_frames = newest + 1 + -(-_FUTURE_FRAMES // stride)
     with _seeded():
         encoder = Encoder(config).double().eval()
-        features = torch.randn(1, n_frames * stride, config.frontend.mel_bands, dtype=torch.float64)
+        features = torch.randn(1, n_frames * stride, config.feature_channels, dtype=torch.float64)
     features.requires_grad_()
     z, _ = encoder.encode_features(features)
     (gradient,) = torch.autograd.grad(z[0, newest].sum(), features)

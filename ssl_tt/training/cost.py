@@ -1,9 +1,11 @@
 """What a representation costs to compute, and how far back it sees."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
-from ssl_tt.encoder.receptive_field import receptive_field
+from ssl_tt.encoder.receptive_field import frontend_reach, receptive_field
 from ssl_tt.objectives.objective import Objective
 
 Cost = dict[str, float | None]
@@ -72,15 +74,30 @@ def _modules_run(objective: Objective) -> list[nn.Module]:
 
 
 def _measured_ms(objective: Objective, name: str, at_least: float) -> float | None:
-    """How far back the gradient of a representation's newest frame reaches, None if beyond what was looked at."""
+    """How far back the gradient of a representation's newest frame reaches, None if beyond what was looked at.
+
+    The gradient is that to the front end's frames, which need not have one to the samples they are computed from.
+    """
     encoder = objective.encoder
-    n_samples = _MEASURED_SECONDS * encoder.sample_rate_hz // encoder.hop_samples * encoder.hop_samples
-    noise = torch.randn(1, n_samples, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    newest = objective.eval().representations(noise)[0][name][:, -1]
+    hop, rate = encoder.config.frontend.hop_samples, encoder.sample_rate_hz
+    n_samples = _MEASURED_SECONDS * rate // encoder.hop_samples * encoder.hop_samples
+    noise = torch.randn(1, n_samples, generator=torch.Generator().manual_seed(0))
+    frames: list[torch.Tensor] = []
+
+    def start_here(module: nn.Module, inputs: Any, outputs: Any) -> tuple[torch.Tensor, Any]:
+        frames.append(outputs[0].detach().requires_grad_())
+        return frames[0], outputs[1]
+
+    hook = encoder.frontend.register_forward_hook(start_here)
+    try:
+        newest = objective.eval().representations(noise)[0][name][:, -1]
+    finally:
+        hook.remove()
     if not newest.requires_grad:  # codes are chosen frame by frame
         return at_least
-    (gradient,) = torch.autograd.grad(newest.sum(), noise)
-    reached = int(torch.nonzero(gradient[0])[0])
-    if reached < encoder.hop_samples:
+    (gradient,) = torch.autograd.grad(newest.sum(), frames[0])
+    first = int(torch.nonzero(gradient[0].any(dim=-1))[0])
+    if first < encoder.config.stride:
         return None
-    return max(at_least, 1000 * (n_samples - reached) / encoder.sample_rate_hz)
+    span_samples = n_samples - (first + 1) * hop + frontend_reach(encoder.config.frontend).span
+    return max(at_least, 1000 * span_samples / rate)

@@ -108,14 +108,14 @@ def objective_reader(objective: Objective, names: Sequence[str], pool_seconds: S
 
 
 def logmel_reader(encoder: Encoder, windows: Mapping[str, Sequence[Window]]) -> Reader:
-    """Reads the encoder's own log-mel as means over stretches, each set of stretches under its name."""
+    """Reads the log-mel that the encoder knows as means over stretches, each set of stretches under its name."""
     stride = encoder.hop_samples // encoder.config.frontend.hop_samples
 
     def read(conversation: Conversation, frames: Frames) -> Features:
         gatherers = {name: Gatherer(stretches, (frames + 1) * stride) for name, stretches in windows.items()}
         state: Any = None
         for samples in _blocks(conversation, encoder, int(frames.max()) + 1):
-            logmel, state = encoder.features(samples, state)
+            logmel, state = encoder.log_mel(samples, state)
             for gatherer in gatherers.values():
                 gatherer.push(logmel)
         return {name: gatherer.result() for name, gatherer in gatherers.items()}

@@ -20,7 +20,7 @@ from ssl_tt.data.atomic import atomically
 from ssl_tt.data.conversation import Conversation, Split
 from ssl_tt.data.windows import Windows
 from ssl_tt.encoder.encoder import Encoder
-from ssl_tt.encoder.frontend import log_mel_statistics
+from ssl_tt.encoder.normalised import corpus_statistics, normalised
 from ssl_tt.encoder.receptive_field import check_window, receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import build
@@ -30,7 +30,7 @@ from ssl_tt.training.config import PretrainRecipe
 from ssl_tt.training.corpora import Splits, conversations
 
 STATISTICS_WINDOWS = 256
-"""Windows whose log-mel gives the front end's fixed mean and deviation; with 4 s and two channels, half an hour."""
+"""Windows whose features give the front end's fixed mean and deviation; with 4 s and two channels, half an hour."""
 
 # Fields that may differ when a run goes on: they change no bit of the weights.
 _FREE = {"training.workers"}
@@ -54,7 +54,8 @@ def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None,
     encoder = Encoder(recipe.encoder)
     windows, validation = _windows(splits, recipe, encoder)
     if checkpoint.newest(out) is None:
-        encoder.frontend.set_statistics(*log_mel_statistics(encoder.frontend, _statistics_audio(windows)))
+        for frontend in normalised(encoder):
+            frontend.set_statistics(*corpus_statistics(frontend, _statistics_audio(windows)))
     objective = build(recipe.objective, encoder)
 
     _write_json(out / "environment.json", _environment())

@@ -11,7 +11,8 @@ import torch
 
 from ssl_tt import timebase
 from ssl_tt.encoder.encoder import Encoder
-from ssl_tt.encoder.receptive_field import receptive_field
+from ssl_tt.encoder.normalised import normalised
+from ssl_tt.encoder.receptive_field import frontend_reach, receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import build
 from ssl_tt.objectives.objective import Objective
@@ -134,22 +135,27 @@ def _untrained(recipe: CompareRecipe, objective: str, seed: int, trained: Encode
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(recipe.encoder)
-        encoder.frontend.set_statistics(trained.frontend.mean, trained.frontend.std)
+        for frontend, fixed in zip(normalised(encoder), normalised(trained), strict=True):
+            frontend.set_statistics(fixed.mean, fixed.std)
         torch.manual_seed(seed)
         return build(recipe.objectives[objective], encoder).eval()
 
 
 def _logmel(recipe: CompareRecipe, encoder: Encoder, with_memory: bool) -> System:
     """Log-mel over the encoder's field and, to stand beside a context network, over a training window."""
-    frontend = encoder.config.frontend
-    rate = frontend.sample_rate_hz / frontend.hop_samples
-    field = receptive_field(encoder)
-    windows = {"logmel": logmel_windows(field.span_frames, rate)}
-    costs = {"logmel": NO_COST | {"receptive_field_ms": field.span_ms}}
+    log_mel = encoder.log_mel
+    config = log_mel.config
+    rate = config.sample_rate_hz / config.hop_samples
+    # As many frames as fit into the field, their windows included.
+    window = frontend_reach(config).span
+    span_frames = 1 + max(0, receptive_field(encoder).span_samples - window) // config.hop_samples
+    span_ms = 1000 * timebase.seconds((span_frames - 1) * config.hop_samples + window, config.sample_rate_hz)
+    windows = {"logmel": logmel_windows(span_frames, rate)}
+    costs = {"logmel": NO_COST | {"receptive_field_ms": span_ms}}
     if with_memory:
         memory = timebase.frames(recipe.data.window_seconds, rate)
-        windows["context"] = logmel_windows(max(memory, field.span_frames), rate)
+        windows["context"] = logmel_windows(max(memory, span_frames), rate)
         costs["context"] = NO_COST | {"receptive_field_ms": 1000 * recipe.data.window_seconds}
-    statistics = (encoder.frontend.mean.tolist(), encoder.frontend.std.tolist())
-    identity = f"{frontend.model_dump_json()} {windows} {statistics}"
+    statistics = (log_mel.mean.tolist(), log_mel.std.tolist())
+    identity = f"{config.model_dump_json()} {windows} {statistics}"
     return System("logmel", 0, identity, logmel_reader(encoder, windows), costs)

@@ -3,8 +3,19 @@
 import torch
 from hypothesis import strategies as st
 
-from ssl_tt.encoder.config import DilationSchedule, EncoderConfig, LogMelConfig, PrelayerConfig, StackConfig
+from ssl_tt.encoder.config import (
+    DilationSchedule,
+    EncoderConfig,
+    FrontEndConfig,
+    JoinedConfig,
+    LogMelConfig,
+    PrelayerConfig,
+    ProsodyConfig,
+    StackConfig,
+    WaveformConfig,
+)
 from ssl_tt.encoder.encoder import Encoder
+from ssl_tt.encoder.normalised import normalised
 
 SMALL_FRONTEND = LogMelConfig(sample_rate_hz=8000, window_samples=40, hop_samples=16, mel_bands=6)
 
@@ -122,8 +133,9 @@ def build(config: EncoderConfig, seed: int = 0) -> Encoder:
     """Encoder in eval mode with weights of a seed, and with statistics other than 0 and 1."""
     torch.manual_seed(seed)
     encoder = Encoder(config).eval()
-    bands = config.frontend.mel_bands
-    encoder.frontend.set_statistics(torch.linspace(-3, 1, bands), torch.linspace(0.5, 2, bands))
+    for each in normalised(encoder):
+        count = len(each.mean)
+        each.set_statistics(torch.linspace(-3, 1, count), torch.linspace(0.5, 2, count))
     return encoder
 
 
@@ -149,11 +161,44 @@ def prelayers(stride: int) -> st.SearchStrategy[tuple[PrelayerConfig, ...] | Non
     return st.none() | st.sampled_from(splits).flatmap(lambda split: st.tuples(*map(layer, split)))
 
 
+FRONT_ENDS = ("logmel", "waveform", "features", "waveform and logmel", "logmel and features")
+
+
 @st.composite
-def encoder_configs(draw: st.DrawFn) -> EncoderConfig:
-    """Any small encoder: windows, hops, strides, pre-layers, stacks, blocks, convolution, combination and norm."""
+def frontend_configs(draw: st.DrawFn, kind: str, sample_rate_hz: int, hop: int) -> FrontEndConfig:
+    """A small front end of one of `FRONT_ENDS`, at this rate and hop."""
+    common = {"sample_rate_hz": sample_rate_hz, "hop_samples": hop}
+    match kind:
+        case "logmel":
+            return LogMelConfig(**common, window_samples=draw(st.integers(max(16, hop + 1), 3 * hop)), mel_bands=4)
+        case "waveform":
+            first = draw(st.sampled_from([stride for stride in range(1, hop + 1) if hop % stride == 0]))
+            strides = (first, hop // first)
+            kernels = tuple(stride + draw(st.integers(0, 3)) for stride in strides)
+            return WaveformConfig(sample_rate_hz=sample_rate_hz, channels=3, strides=strides, kernels=kernels)
+        case "features":
+            three_periods = 3 * sample_rate_hz // 200
+            return ProsodyConfig(
+                **common, window_samples=three_periods, lowest_hz=200.0, highest_hz=900.0, rate_window_frames=8
+            )
+    return JoinedConfig(parts=tuple(draw(frontend_configs(part, sample_rate_hz, hop)) for part in kind.split(" and ")))
+
+
+@st.composite
+def encoder_configs(draw: st.DrawFn, front_ends: tuple[str, ...] = FRONT_ENDS) -> EncoderConfig:
+    """Any small encoder: front end, hops, strides, pre-layers, stacks, blocks, convolution, combination and norm."""
     sample_rate_hz = draw(st.sampled_from([8000, 16000]))
     hop = draw(st.integers(8, 24))
+    over_frequency = {}
+    if draw(st.booleans()):
+        band_stride = draw(st.sampled_from([None, 1, 2]))
+        kernels = [kernel for kernel in (None, 1, 3, 5) if (kernel or 3) >= 2 * (band_stride or 1) - 1]
+        over_frequency = {
+            "convolution": "2d",
+            "frequency_stride": band_stride,
+            "frequency_kernel": draw(st.sampled_from(kernels)),
+        }
+    kind = "logmel" if over_frequency else draw(st.sampled_from(front_ends))
     frame_rate_hz, rest = divmod(sample_rate_hz, hop)
     stride = draw(st.sampled_from([n for n in (1, 2, 3, 4) if rest or frame_rate_hz % n == 0]))
     combine_at = draw(st.sampled_from(["end", "every_layer"]))
@@ -167,22 +212,8 @@ def encoder_configs(draw: st.DrawFn) -> EncoderConfig:
         )
         for _ in range(draw(st.integers(1, 3)))
     )
-    over_frequency = {}
-    if draw(st.booleans()):
-        band_stride = draw(st.sampled_from([None, 1, 2]))
-        kernels = [kernel for kernel in (None, 1, 3, 5) if (kernel or 3) >= 2 * (band_stride or 1) - 1]
-        over_frequency = {
-            "convolution": "2d",
-            "frequency_stride": band_stride,
-            "frequency_kernel": draw(st.sampled_from(kernels)),
-        }
     return EncoderConfig(
-        frontend=LogMelConfig(
-            sample_rate_hz=sample_rate_hz,
-            window_samples=draw(st.integers(max(16, hop + 1), 3 * hop)),
-            hop_samples=hop,
-            mel_bands=4,
-        ),
+        frontend=draw(frontend_configs(kind, sample_rate_hz, hop)),
         block=draw(st.sampled_from(["resnet", "wavenet"])),
         separable=draw(st.booleans()),
         channels=3,
