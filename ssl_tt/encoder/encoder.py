@@ -1,7 +1,6 @@
 """The one encoder that every objective trains: causal front end, stacks side by side, one representation."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -12,6 +11,7 @@ from ssl_tt import timebase
 from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.encoder.frontend import LogMel
 from ssl_tt.encoder.stack import Stack, StackState
+from ssl_tt.encoder.streaming import Stream
 from ssl_tt.errors import InputError
 
 # `encode` works through long audio in pieces of this length, so that its memory does not grow with the recording.
@@ -86,18 +86,13 @@ class Encoder(nn.Module):
         """
         self.check_sample_rate(sample_rate_hz)
         audio = self.check_audio(audio)
-        state, pieces = None, []
-        for chunk in audio.split(timebase.samples(CHUNK_SECONDS, self.sample_rate_hz), dim=-1):
-            z, state = self.advance(chunk, state)
-            pieces.append(z)
-        return torch.cat(pieces, dim=1)
+        stream = Stream(self)
+        pieces = audio.split(timebase.samples(CHUNK_SECONDS, self.sample_rate_hz), dim=-1)
+        return torch.cat([stream.push(piece) for piece in pieces], dim=1)
 
-    @torch.no_grad()
     def advance(self, samples: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
-        """`forward` as a user runs it: no gradient, no dropout, no autocast, on the encoder's own device."""
-        mean = self.frontend.mean
-        with _evaluating(self), torch.autocast(mean.device.type, enabled=False):
-            return self(samples.to(mean.device, mean.dtype), state)
+        """`forward`, by the name that a `Stream` calls."""
+        return self(samples, state)
 
     def check_sample_rate(self, sample_rate_hz: int) -> None:
         """Raise InputError unless the rate is the encoder's: reading resamples, encoding refuses."""
@@ -160,15 +155,3 @@ class Encoder(nn.Module):
         mel = self.frontend.filterbank.numel() * self.sample_rate_hz / self.config.frontend.hop_samples
         convolutions = sum(m.weight.numel() for m in self.stacks.modules() if isinstance(m, nn.Conv1d))
         return mel + convolutions * self.frame_rate_hz
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; the mode of every submodule is put back."""
-    training = [m for m in module.modules() if m.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m in training:
-            m.training = True
