@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# A kernel for images first rearranges its weights, however short the image: for the few frames of a live chunk a product
-# with the frames under the taps takes an eighth of its time on a CPU. With 256 frames in a batch they are even.
+# A kernel for images first rearranges its weights, however short the image. For the few frames of a live chunk, a
+# product with the frames under the taps takes an eighth of that time on a CPU; at 256 frames in a batch they are even.
 FEW_FRAMES = 8
 
 
