@@ -304,8 +304,7 @@ class Encode(Verb):
 class Stream(Verb):
     """Encode frame by frame as audio comes in, from a file or from standard input: a line of JSON a frame, at once.
 
-    Example: ssl-tt stream checkpoints/cpc call.wav
-    Example: arecord -t raw -f S16_LE -r 16000 -c 2 | ssl-tt stream RUN - --sample-rate-hz 16000 --channels 2
+    Example: ssl-tt stream checkpoints/cpc - --sample-rate-hz 16000 --channels 2 < call.raw
     """
 
     checkpoint: Positional[Path]
