@@ -252,6 +252,9 @@ def _write_onnx(
                 dynamo=True,
                 verbose=False,
             )
+    except torch.onnx.OnnxExporterError as error:
+        first = str(error).strip().splitlines()[0]
+        raise RunError(f"{path.name}: the exporter cannot write this model ({first}); nothing was written") from error
     finally:
         logger.setLevel(level)
     assert program is not None
