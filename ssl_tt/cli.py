@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Spelled so, tyro checks a default without importing typeguard, a tenth of the time that help may take.
 MaybePath = Optional[Path]  # noqa: UP045
 MaybeText = Optional[str]  # noqa: UP045
+MaybeInteger = Optional[int]  # noqa: UP045
+MaybeNumber = Optional[float]  # noqa: UP045
 
 
 @dataclass
@@ -315,9 +317,94 @@ class Encode(Verb):
         print(f"{self.out}: {' x '.join(map(str, features.shape))} at {encoder.frame_rate_hz:g} frames a second")
 
 
+@dataclass
+class Stream(Verb):
+    """Encode frame by frame as audio comes in, from a file or from standard input: a line of JSON a frame, at once.
+
+    Example: ssl-tt stream checkpoints/cpc - --sample-rate-hz 16000 --channels 2 < call.raw
+    """
+
+    checkpoint: Positional[Path]
+    """Run directory (its best checkpoint) or one checkpoint."""
+    audio: Positional[Path]
+    """Audio file, one channel a speaker, or - for standard input: 16-bit little-endian PCM without a header."""
+    out: MaybePath = None
+    """File to write once the audio ends, .npy, as `ssl-tt encode` does; lines of JSON on standard output if not given.
+    """
+    representation: str = "encoder"
+    """What to give: encoder, or another sequence that the objective has, such as context or codes."""
+    sample_rate_hz: MaybeInteger = None
+    """Sample rate of standard input, Hz; the encoder's, as nothing is resampled there."""
+    channels: MaybeInteger = None
+    """Channels of standard input."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        if self.out is not None and self.out.suffix != ".npy":
+            raise InputError(f"{self.out}: features are written as .npy; change the suffix")
+        live = str(self.audio) == "-"
+        if not live and (self.sample_rate_hz or self.channels):
+            raise InputError(f"{self.audio}: a file says its rate and channels itself; leave the options out")
+        import json
+
+        import numpy as np
+
+        from ssl_tt import timebase
+        from ssl_tt.data.atomic import atomically
+        from ssl_tt.training.checkpoint import load_objective
+        from ssl_tt.training.live import file_chunks, frames, standard_input
+
+        objective = load_objective(self.checkpoint)
+        encoder = objective.encoder
+        if live:
+            chunks = standard_input(encoder, self.sample_rate_hz, self.channels)
+        else:
+            chunks = file_chunks(self.audio, encoder)
+        found = frames(objective, self.representation, chunks)
+        if self.out is None:
+            for number, frame in enumerate(found):
+                end_seconds = timebase.seconds(number + 1, encoder.frame_rate_hz)
+                values = [[float(str(value)) for value in speaker] for speaker in frame]  # shortest that is the float32
+                line = {"frame": number, "end_seconds": end_seconds, self.representation: values}
+                print(json.dumps(line), flush=True)
+            return
+        whole = list(found)
+        if not whole:
+            raise InputError(f"{self.audio}: ended before a frame of {encoder.hop_samples} samples was complete")
+        features = np.stack(whole, axis=1)
+        with atomically(self.out) as file:
+            np.save(file, features)
+        print(f"{self.out}: {' x '.join(map(str, features.shape))} at {encoder.frame_rate_hz:g} frames a second")
+
+
+@dataclass
+class Export(Verb):
+    """Write a pretrained encoder as ONNX for live use, checked against PyTorch; needs the extra ssl-tt[export].
+
+    FOLDER/stream.onnx takes a chunk and the states and gives frames and the next states, FOLDER/encoder.onnx takes
+    whole recordings, FOLDER/export.json tells of inputs, states, shapes and rates.
+
+    Example: ssl-tt export checkpoints/cpc --out exported --representations encoder context
+    """
+
+    checkpoint: Positional[Path]
+    """Run directory (its best checkpoint) or one checkpoint."""
+    out: Path
+    """Folder to write to."""
+    representations: tuple[str, ...] = ("encoder",)
+    """What stream.onnx gives: encoder, and other sequences that the objective has, such as context or codes."""
+    chunk_ms: MaybeNumber = None
+    """Length of a chunk, ms: a whole number of frames; one frame if not given."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt.training.export import export
+
+        for exported in export(self.checkpoint, self.out, self.representations, self.chunk_ms):
+            print(exported)
+
+
 VERBS: dict[str, type[Verb]] = {
     verb.__name__.lower(): verb
-    for verb in (Demo, Simulate, Prepare, Check, Field, Pretrain, Probe, Compare, Events, Encode)
+    for verb in (Demo, Simulate, Prepare, Check, Field, Pretrain, Probe, Compare, Events, Encode, Stream, Export)
 }
 
 

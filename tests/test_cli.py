@@ -1,6 +1,7 @@
 """The command line: help at once, one line for a mistake, the exit codes of the design."""
 
 import csv
+import io
 import json
 import resource
 import shutil
@@ -220,16 +221,104 @@ def test_field_prints_what_the_recipes_say(
     assert (f"{span} frames of 10 ms, no holes" if name.startswith("fields") else f"{reached} of {span}") in header
 
 
-def test_pretrain_and_encode_go_together(tiny_recipe: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    assert cli.main(["pretrain", str(tiny_recipe), "--out", str(run), "--training.steps", "2"]) == 0
-    audio = tmp_path / "call.wav"
-    with wave.open(str(audio), "wb") as writer:
+@pytest.fixture(scope="module")
+def run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert cli.main(["pretrain", str(tiny_recipe), "--out", str(folder), "--training.steps", "2"]) == 0
+    return folder
+
+
+def write_call(path: Path, sample_rate_hz: int, n_samples: int) -> bytes:
+    """Two channels of noise; its samples as bytes."""
+    samples = np.random.default_rng(0).integers(-3000, 3000, (n_samples, 2)).astype("<i2").tobytes()
+    with wave.open(str(path), "wb") as writer:
         writer.setnchannels(2)
         writer.setsampwidth(2)
-        writer.setframerate(8000)  # resampled as it is read
-        writer.writeframes(np.zeros((8000, 2), dtype="<i2").tobytes())
+        writer.setframerate(sample_rate_hz)
+        writer.writeframes(samples)
+    return samples
+
+
+def test_pretrain_and_encode_go_together(run: Path, tmp_path: Path) -> None:
+    audio = tmp_path / "call.wav"
+    write_call(audio, 8000, 8000)  # resampled as it is read
     assert cli.main(["encode", str(run), str(audio), "--out", str(tmp_path / "call.npy")]) == 0
     features = np.load(tmp_path / "call.npy")
     assert features.shape == (2, 50, 8)
     assert features.dtype == np.float32
+
+
+def test_stream_gives_the_frames_of_encode(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    audio, encoded, streamed = tmp_path / "call.wav", tmp_path / "encoded.npy", tmp_path / "streamed.npy"
+    write_call(audio, 8000, 8100)
+    assert cli.main(["encode", str(run), str(audio), "--out", str(encoded)]) == 0
+    assert cli.main(["stream", str(run), str(audio), "--out", str(streamed)]) == 0
+    np.testing.assert_allclose(np.load(streamed), np.load(encoded), rtol=0, atol=1e-5)
+    capsys.readouterr()
+    assert cli.main(["stream", str(run), str(audio)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["frame"] for line in lines] == list(range(50))
+    assert [line["end_seconds"] for line in lines[:2]] == [0.02, 0.04]
+    found = np.array([line["encoder"] for line in lines], dtype=np.float32)
+    assert np.array_equal(found.swapaxes(0, 1), np.load(streamed))
+
+
+def test_stream_reads_standard_input_as_it_comes(run: Path, tmp_path: Path) -> None:
+    samples = write_call(tmp_path / "call.wav", 16000, 1700)
+    command = [sys.executable, "-m", "ssl_tt.cli", "stream", str(run), "-", "--representation", "context"]
+    command += ["--sample-rate-hz", "16000", "--channels", "2"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number in range(5):  # a frame is out as soon as its last sample is in
+            process.stdin.write(samples[number * 320 * 4 : (number + 1) * 320 * 4])
+            process.stdin.flush()
+            line = json.loads(process.stdout.readline())
+            assert line["frame"] == number
+            assert np.array(line["context"]).shape == (2, 8)
+        process.stdin.write(samples[5 * 320 * 4 :])  # no whole frame
+        process.stdin.close()
+        assert process.stdout.read() == b""
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "fed", "expected"),
+    [
+        (["-"], b"", "state both, such as --sample-rate-hz 16000 --channels 2"),
+        (["-", "--sample-rate-hz", "8000", "--channels", "2"], b"", "audio at 8000 Hz, expected 16000 Hz"),
+        (["-", "--sample-rate-hz", "16000", "--channels", "2"], b"123", "ended 3 bytes into a sample of 4"),
+        (["-", "--sample-rate-hz", "16000", "--channels", "2", "--out", "a.npy"], b"1234", "before a frame of 320"),
+        (["call.wav", "--channels", "2"], b"", "a file says its rate and channels itself"),
+        (["call.wav", "--out", "call.txt"], b"", "call.txt: features are written as .npy"),
+        (["call.wav", "--representation", "codes"], b"", "'codes': this run has encoder, context"),
+        (["missing.wav"], b"", "missing.wav: No such file"),
+    ],
+)
+def test_stream_refuses_in_one_line(
+    options: list[str],
+    fed: bytes,
+    expected: str,
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_call(tmp_path / "call.wav", 16000, 4000)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(fed)))
+    code, line = failed(capsys, "stream", str(run), *options)
+    assert code == 2
+    assert expected in line
+    assert [path.name for path in tmp_path.iterdir()] == ["call.wav"]
+
+
+def test_export_prints_how_near_it_comes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    out = tmp_path / "exported"
+    assert cli.main(["export", str(run), "--out", str(out), "--chunk-ms", "20"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [str(out / "stream.onnx"), str(out / "encoder.onnx")]
+    assert all("largest difference to PyTorch" in line for line in lines)
+    assert failed(capsys, "export", str(run), "--out", str(tmp_path / "again"), "--chunk-ms", "25")[0] == 2
+    assert not (tmp_path / "again").exists()

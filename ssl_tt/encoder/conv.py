@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# A kernel for images first rearranges its weights, however short the image. For the few frames of a live chunk, a
+# product with the frames under the taps takes an eighth of that time on a CPU; at 256 frames in a batch they are even.
+FEW_FRAMES = 8
+
 
 def _with_past(x: Tensor, state: Tensor | None, past: int) -> Tensor:
     if state is not None:
-        return torch.cat((state, x), dim=1)
+        return torch.cat((state, x), dim=1) if state.shape[1] else x
     return F.pad(x, (0, 0) * (x.ndim - 2) + (past, 0)) if past else x  # padding by nothing would still copy
 
 
@@ -59,6 +63,10 @@ class CausalConv1d(nn.Conv1d):
         state = x[:, n_frames * stride :]
         if n_frames == 0:  # a convolution refuses an input shorter than its kernel
             return x.new_zeros(x.shape[0], 0, self.out_channels), state
+        if n_frames <= FEW_FRAMES and self.groups == 1:
+            # [B, T, C_in, kernel]
+            taps = x.unfold(1, self.span, stride)[..., :: self.dilation[0]].flatten(2) if self.span > 1 else x
+            return F.linear(taps, self.weight.flatten(1), self.bias), state
         image = F.conv2d(
             _as_image(x),
             self.weight.unsqueeze(2),

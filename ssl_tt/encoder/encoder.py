@@ -1,7 +1,6 @@
 """The one encoder that every objective trains: causal front end, stacks side by side, one representation."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -13,6 +12,7 @@ from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.encoder.frontend import build_frontend
 from ssl_tt.encoder.logmel import LogMel
 from ssl_tt.encoder.stack import EveryLayer, Stack, StackState, macs_per_frame
+from ssl_tt.encoder.streaming import Stream
 from ssl_tt.errors import InputError
 
 # `encode` works through long audio in pieces of this length, so that its memory does not grow with the recording.
@@ -109,18 +109,13 @@ class Encoder(nn.Module):
         """
         self.check_sample_rate(sample_rate_hz)
         audio = self.check_audio(audio)
-        state, pieces = None, []
-        for chunk in audio.split(timebase.samples(CHUNK_SECONDS, self.sample_rate_hz), dim=-1):
-            z, state = self.advance(chunk, state)
-            pieces.append(z)
-        return torch.cat(pieces, dim=1)
+        stream = Stream(self)
+        pieces = audio.split(timebase.samples(CHUNK_SECONDS, self.sample_rate_hz), dim=-1)
+        return torch.cat([stream.push(piece) for piece in pieces], dim=1)
 
-    @torch.no_grad()
     def advance(self, samples: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
-        """`forward` as a user runs it: no gradient, no dropout, no autocast, on the encoder's own device."""
-        weight = next(self.parameters())
-        with _evaluating(self), torch.autocast(weight.device.type, enabled=False):
-            return self(samples.to(weight.device, weight.dtype), state)
+        """`forward`, by the name that a `Stream` calls."""
+        return self(samples, state)
 
     def check_sample_rate(self, sample_rate_hz: int) -> None:
         """Raise InputError unless the rate is the encoder's: reading resamples, encoding refuses."""
@@ -184,15 +179,3 @@ class Encoder(nn.Module):
         if self.every_layer is not None:
             convolutions += macs_per_frame(self.every_layer)
         return self.frontend.macs_per_second + convolutions * self.frame_rate_hz
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; the mode of every submodule is put back."""
-    training = [m for m in module.modules() if m.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m in training:
-            m.training = True

@@ -1,43 +1,115 @@
-"""Live use of an encoder: chunks of any length in, the frames they complete out."""
+"""Live use: chunks of any length in, the frames they complete out."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssl_tt.encoder.encoder import Encoder, EncoderState
 from ssl_tt.errors import InputError
 
+Frames = TypeVar("Frames", covariant=True)
 
-class Stream:
-    """Encodes audio as it arrives; all frames together equal `encoder.encode` of all chunks together.
 
-    The channels of a chunk are streams of their own side by side: two speakers, or a batch of calls. Raises InputError
-    for another sample rate than the encoder's.
+class Streamable(Protocol[Frames]):
+    """What can be streamed: an encoder, or a module that owns one as `encoder`."""
+
+    def modules(self) -> Iterator[nn.Module]: ...
+
+    def advance(self, samples: Tensor, state: Any = None) -> tuple[Frames, Any]:
+        """Frames that samples [B, N] complete after those of a state, and the state after them; N may be anything.
+
+        Frames and state are tensors or nested tuples and dicts of them, the streams B along their first axis.
+        """
+        ...
+
+
+class Stream(Generic[Frames]):
+    """Runs a model as audio arrives; all frames together are those of all chunks together.
+
+    The model is an encoder, whose frames are [S, T, C], or an objective, whose frames are its representations by name,
+    {"encoder": [S, T, C], "context": ..., "codes": ...}. The channels of a chunk are streams of their own side by side:
+    two speakers, or a batch of calls, which share each read of the weights. Work and memory a frame do not grow.
+    Raises InputError for another sample rate than the encoder's.
     """
 
-    def __init__(self, encoder: Encoder, sample_rate_hz: int | None = None) -> None:
+    def __init__(self, model: Streamable[Frames], sample_rate_hz: int | None = None) -> None:
+        self.model = model
+        self.encoder: Any = getattr(model, "encoder", model)
         if sample_rate_hz is not None:
-            encoder.check_sample_rate(sample_rate_hz)
-        self.encoder = encoder
-        self.state: EncoderState | None = None
-        self._channels = 0
+            self.encoder.check_sample_rate(sample_rate_hz)
+        self.state: Any = None
+        self._n_streams: int | None = None
+        self._n_samples = 0
+        self._like = next(self.encoder.parameters())
+        self._modules = tuple(model.modules())  # walking through them takes a quarter of the time of a short chunk
 
-    def push(self, chunk: Tensor | np.ndarray) -> Tensor:
-        """Frames that a chunk [S, n] or [n] completes: [S, T_new, C], T_new may be 0; a lone [n] is one speaker.
+    def push(self, chunk: Tensor | np.ndarray) -> Frames:
+        """Frames that a chunk [S, n] or [n] completes: T may be 0; a lone [n] is one speaker. Without gradient.
 
         Raises InputError for NaN, and for another number of channels than before.
         """
-        chunk = torch.as_tensor(chunk)
         samples = self.encoder.check_audio(chunk[None] if chunk.ndim == 1 else chunk)
-        if self.state is not None and len(samples) != self._channels:
+        if self._n_streams not in (None, len(samples)):
             raise InputError(
-                f"chunk of {len(samples)} channels, expected {self._channels} as in the stream so far; "
+                f"chunk of {len(samples)} channels, expected {self._n_streams} as in the stream so far; "
                 "reset the stream first"
             )
-        self._channels = len(samples)
-        frames, self.state = self.encoder.advance(samples, self.state)
+        frames, self.state = self._advanced(samples, self.state)
+        self._n_streams = len(samples)
+        self._n_samples += samples.shape[1]
         return frames
 
-    def reset(self) -> None:
-        """Start anew: nothing of the chunks so far is left."""
-        self.state = None
+    def reset(self, rows: int | Sequence[int] | None = None) -> None:
+        """Start anew: nothing of the chunks so far is left; with `rows`, of those channels alone, and others go on.
+
+        All channels share one clock: if a frame is under way, a new channel's first frame begins with zeros up to now.
+        Raises InputError for rows that the stream does not have.
+        """
+        if rows is None:
+            self.state, self._n_streams, self._n_samples = None, None, 0
+            return
+        rows = [rows] if isinstance(rows, int) else list(rows)
+        if unknown := [row for row in rows if not 0 <= row < (self._n_streams or 0)]:
+            raise InputError(f"reset of row {unknown[0]}, expected rows of the {self._n_streams or 0} in the stream")
+        under_way = self._n_samples % self.encoder.hop_samples
+        _, fresh = self._advanced(torch.zeros(len(rows), under_way), None)
+        with torch.inference_mode():
+            self.state = mapped(lambda old, new: old.index_copy(0, _index(rows, old), new), self.state, fresh)
+
+    def _advanced(self, samples: Tensor, state: Any) -> tuple[Frames, Any]:
+        device, dtype = self._like.device, self._like.dtype
+        with evaluating(self._modules), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            frames, state = self.model.advance(samples.to(device, dtype), state)
+        return mapped(Tensor.clone, frames), state  # inference tensors would be refused where a head is trained on them
+
+
+@contextmanager
+def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Evaluation mode for a while; the mode of every module is put back."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def mapped(change: Callable[..., Tensor], first: Any, *others: Any) -> Any:
+    """`change` of the tensors of equal nested tuples, lists and dicts, in the same nest; None stays None."""
+    if isinstance(first, Tensor):
+        return change(first, *others)
+    if isinstance(first, dict):
+        return {name: mapped(change, value, *(other[name] for other in others)) for name, value in first.items()}
+    if first is None:
+        return None
+    values = [mapped(change, *those) for those in zip(first, *others, strict=True)]
+    return type(first)(*values) if hasattr(first, "_fields") else type(first)(values)
+
+
+def _index(rows: list[int], like: Tensor) -> Tensor:
+    return torch.tensor(rows, device=like.device)

@@ -11,7 +11,7 @@ from ssl_tt.objectives.loss import Loss
 
 
 class Objective(nn.Module, ABC):
-    """Owns its encoder and is the one module that is trained, wrapped by Accelerate and saved."""
+    """Owns its encoder and is the one module that is trained, wrapped by Accelerate and saved; can be streamed."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -23,7 +23,14 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def representations(self, samples: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
-        """Named sequences to probe: samples [B, N] -> ({"encoder": [B, T, C], ...}, state); N a multiple of the hop."""
+        """Named sequences to probe: samples [B, N] -> ({"encoder": [B, T, C], ...}, state); N may be anything.
+
+        Every tensor of the state has the B first.
+        """
+
+    def advance(self, samples: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
+        """`representations`, by the name that a `Stream` calls."""
+        return self.representations(samples, state)
 
     @abstractmethod
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:

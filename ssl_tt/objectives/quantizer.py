@@ -72,7 +72,7 @@ class Quantizer(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             # |x - e|^2 without |x|^2, which is the same for every code.
             lengths = self.codebook.square().sum(dim=1)
-            distances = torch.addmm(lengths, x.float().flatten(0, -2), self.codebook.T, alpha=-2)
+            distances = torch.addmm(lengths, x.to(lengths.dtype).flatten(0, -2), self.codebook.T, alpha=-2)
             return distances.argmin(dim=1).view(x.shape[:-1])
 
     @torch.no_grad()

@@ -124,25 +124,23 @@ def find(run: Path, which: Literal["best", "last"]) -> Path:
     return best
 
 
-def load_objective(run: Path | str, which: Literal["best", "last"] = "best") -> Objective:
-    """The objective of a run directory with its trained weights and statistics, in evaluation mode, on the CPU.
+def load_objective(path: Path | str, which: Literal["best", "last"] = "best") -> Objective:
+    """The objective of a run directory, or of one checkpoint in it, with its trained weights and statistics.
 
-    `best` is the checkpoint of the lowest validation loss. InputError if there is no whole checkpoint.
+    In evaluation mode, on the CPU. `best` is the checkpoint of a run with the lowest validation loss. InputError if
+    there is no whole checkpoint.
     """
-    run = Path(run)
-    return _rebuilt(run, find(run, which))
+    path = Path(path)
+    if not (path / _DIGESTS).is_file():
+        return _rebuilt(path, find(path, which))
+    if problem := damage(path):
+        raise InputError(f"{path}: {problem}; take another checkpoint of the run")
+    return _rebuilt(path.parent.parent, path)
 
 
 def load_encoder(path: Path | str) -> Encoder:
     """The encoder of a run directory (its best checkpoint) or of one checkpoint in it; frozen, in evaluation mode."""
-    path = Path(path)
-    if (path / _DIGESTS).is_file():
-        if problem := damage(path):
-            raise InputError(f"{path}: {problem}; take another checkpoint of the run")
-        objective = _rebuilt(path.parent.parent, path)
-    else:
-        objective = load_objective(path)
-    return objective.encoder.requires_grad_(False)
+    return load_objective(path).encoder.requires_grad_(False)
 
 
 def _rebuilt(run: Path, checkpoint: Path) -> Objective:

@@ -17,7 +17,7 @@ from ssl_tt.encoder.encoder import Encoder
 from tests.encoder.configs import SMALL_FRONTEND, build
 
 LOGMEL = SMALL_FRONTEND
-WAVEFORM = WaveformConfig(sample_rate_hz=8000, channels=5, strides=(4, 2, 2), kernels=(7, 2, 5))
+WAVEFORM = WaveformConfig(sample_rate_hz=8000, channels=8, strides=(4, 2, 2), kernels=(7, 2, 5))
 FEATURES = ProsodyConfig(
     sample_rate_hz=8000, window_samples=120, hop_samples=16, lowest_hz=200.0, highest_hz=900.0, rate_window_frames=9
 )

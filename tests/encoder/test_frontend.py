@@ -215,7 +215,7 @@ def test_joined_features_stand_side_by_side() -> None:
     joined = hearing(SMALL_FRONTENDS["features and waveform"])
     samples = voices(2, 1600)
     features, _ = joined.frontend(samples)
-    for part, columns in zip(joined.frontend.parts, features.split([5, 5], dim=-1), strict=True):
+    for part, columns in zip(joined.frontend.parts, features.split([5, 8], dim=-1), strict=True):
         assert torch.equal(part(samples)[0], columns)
 
 

@@ -58,6 +58,28 @@ def test_reset_forgets_everything():
     assert torch.equal(stream.push(audio), first)
 
 
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("n_before", [0, 500, 480])
+def test_a_row_starts_anew_while_the_others_go_on(name, n_before):
+    encoder = build(SMALL[name]).double()
+    before, after = noise(3, n_before + 700, dtype=torch.float64).tensor_split([n_before], dim=1)
+    stream, undisturbed = Stream(encoder), Stream(encoder)
+    stream.push(before)
+    undisturbed.push(before)
+    stream.reset(1)
+    frames, expected = stream.push(after), undisturbed.push(after)
+    assert torch.equal(frames[[0, 2]], expected[[0, 2]])
+    # The frame under way when a row starts anew begins with zeros.
+    under_way = torch.zeros(1, n_before % encoder.hop_samples, dtype=torch.float64)
+    fresh = Stream(encoder).push(torch.cat((under_way, after[1:2]), dim=1))
+    torch.testing.assert_close(frames[1:2], fresh, rtol=0, atol=1e-10)
+
+
+def test_channels_swapped_by_a_view_are_read():
+    encoder, audio = build(SMALL["one stack"]), noise(2, 500).numpy()
+    assert torch.equal(Stream(encoder).push(audio[::-1]), Stream(encoder).push(audio[::-1].copy()))
+
+
 def test_memory_of_a_stream_does_not_grow():
     stream = Stream(build(SMALL["three stacks joined"]))
 
@@ -84,3 +106,7 @@ def test_wrong_chunks_are_refused():
         stream.push(noise(100))
     with pytest.raises(InputError, match="audio has nan"):
         stream.push(torch.full((2, 10), float("nan")))
+    with pytest.raises(InputError, match="reset of row 2, expected rows of the 2"):
+        stream.reset([0, 2])
+    with pytest.raises(InputError, match="reset of row 0, expected rows of the 0"):
+        Stream(encoder).reset(0)

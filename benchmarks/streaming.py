@@ -1,0 +1,221 @@
+"""What does a live frame cost, and what would it cost to encode a window again for each?
+
+    python benchmarks/streaming.py [--out FILE] [--repeats N]         about 4 minutes on one core
+
+Every 20 ms a chunk of each stream comes in and its frames go out: log-mel, then 2 or 4 stacks of 256 channels (kernel
+3, dilations 1, 3, 9, 27) on 80 mel bands, at 50 frames a second and at 100 (stride 1, two frames a chunk). One thread
+runs 1, 8 or 64 streams together. Prints a table in Markdown and writes the numbers as JSON.
+
+`stream` keeps the past as state: `ssl_tt.Stream` in PyTorch, and the graph of `ssl-tt export` in onnxruntime. `window`
+keeps none and encodes the last 1, 5 or 20 s anew for each chunk, as systems do whose encoder has no state; its cost is
+that of the streams times that of the window, so only the products up to 64 s are timed. Both give the same frames as
+long as the window holds the receptive field.
+
+All cases take turns, so whatever else the machine is doing weighs on all alike; each number is the median of the
+repeats, with their range, a repeat being the median of some chunks. Live, the caches are colder than here, where one
+chunk follows another at once. Every weight must be read once for a chunk, whatever the streams: `weights` and the rate
+at which one core reads as much, timed here too, give the least time in fp32.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from ssl_tt.encoder.config import EncoderConfig, StackConfig
+from ssl_tt.encoder.encoder import Encoder
+from ssl_tt.encoder.streaming import Stream
+from ssl_tt.objectives.config import VQVAEConfig
+from ssl_tt.objectives.vqvae import VQVAE
+from ssl_tt.training.export import export_encoder, export_stream, onnx_session
+
+SAMPLE_RATE_HZ = 16000
+CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
+STREAMS = (1, 8, 64)
+WINDOW_SECONDS = (1, 5, 20)
+MOST_SECONDS = 64  # of windows encoded at once
+TIMED_SECONDS = 0.1  # of chunks in a repeat; one chunk where it takes longer
+
+Step = Callable[[], Any]
+
+
+# --- What is measured ------------------------------------------------------------------------------------------------
+
+
+class Case:
+    """A way to encode the next 20 ms of some streams."""
+
+    def __init__(self, name: dict[str, Any], step: Step) -> None:
+        self.name, self.step = name, step
+        self.milliseconds: list[float] = []
+
+    def measure(self) -> None:
+        times: list[float] = []
+        self.step()  # what the case before has left in the caches is of no use here
+        while sum(times) < TIMED_SECONDS:
+            started = time.perf_counter()
+            self.step()
+            times.append(time.perf_counter() - started)
+        self.milliseconds.append(1000 * statistics.median(times))
+
+    def row(self) -> dict[str, Any]:
+        """The time as [median, least, most]."""
+        times = self.milliseconds
+        return {**self.name, "ms_per_chunk": [statistics.median(times), min(times), max(times)]}
+
+
+def cases(n_stacks: int, stride: int, folder: Path) -> list[Case]:
+    """Every engine and way of one encoder, for every number of streams."""
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(stride=stride, stacks=(StackConfig(),) * n_stacks)).eval()
+    stream_path, encoder_path = folder / "stream.onnx", folder / "encoder.onnx"
+    description = export_stream(VQVAE(VQVAEConfig(), encoder), stream_path, ("encoder",), CHUNK_SAMPLES)
+    export_encoder(encoder, encoder_path)
+    live, whole = onnx_session(stream_path), onnx_session(encoder_path)
+    made = []
+    for streams in STREAMS:
+        chunk = noise(streams, CHUNK_SAMPLES)
+        common = {
+            "stacks": n_stacks,
+            "frame_rate_hz": encoder.frame_rate_hz,
+            "weights_megabytes": 4e-6 * encoder.parameter_count,
+            "streams": streams,
+        }
+        made.append(Case(common | {"way": "stream", "engine": "PyTorch"}, pytorch_stream(encoder, chunk)))
+        made.append(Case(common | {"way": "stream", "engine": "onnxruntime"}, onnx_stream(live, description, chunk)))
+        for seconds in WINDOW_SECONDS:
+            if streams * seconds > MOST_SECONDS:
+                continue
+            window = noise(streams, seconds * SAMPLE_RATE_HZ)
+            way = common | {"way": f"window of {seconds} s"}
+            made.append(Case(way | {"engine": "PyTorch"}, pytorch_window(encoder, window)))
+            made.append(Case(way | {"engine": "onnxruntime"}, onnx_window(whole, window)))
+    return made
+
+
+def pytorch_stream(encoder: Encoder, chunk: np.ndarray) -> Step:
+    stream = Stream(encoder)
+    return lambda: stream.push(chunk)
+
+
+def pytorch_window(encoder: Encoder, window: np.ndarray) -> Step:
+    samples = torch.from_numpy(window)
+
+    @torch.inference_mode()
+    def step() -> torch.Tensor:
+        return encoder(samples)[0][:, -1]
+
+    return step
+
+
+def onnx_stream(session: Any, description: dict[str, Any], chunk: np.ndarray) -> Step:
+    """The states are handed from output to input, as a server would."""
+    states = description["states"]
+    feed = {state["name"]: np.zeros([len(chunk), *state["shape"][1:]], np.float32) for state in states}
+    feed["samples"] = chunk
+    outputs = ["encoder", *(state["next"] for state in states)]
+
+    def step() -> np.ndarray:
+        frames, *following = session.run(outputs, feed)
+        feed.update(zip((state["name"] for state in states), following, strict=True))
+        return frames
+
+    return step
+
+
+def onnx_window(session: Any, window: np.ndarray) -> Step:
+    return lambda: session.run(None, {"samples": window})[0][:, -1]
+
+
+def noise(streams: int, n_samples: int) -> np.ndarray:
+    return 0.1 * np.random.default_rng(0).standard_normal((streams, n_samples), dtype=np.float32)
+
+
+def read_gigabytes_per_second(megabytes: int = 10) -> float:
+    """How fast one core reads as much as 2 stacks weigh, in products with one vector."""
+    matrices = [torch.randn(256, 768) for _ in range(megabytes * 1_000_000 // (4 * 256 * 768))]
+    vector, times = torch.randn(768), []
+    for _ in range(50):
+        started = time.perf_counter()
+        for matrix in matrices:
+            torch.mv(matrix, vector)
+        times.append(time.perf_counter() - started)
+    return 4e-9 * 256 * 768 * len(matrices) / statistics.median(times)
+
+
+# --- Measuring and showing -------------------------------------------------------------------------------------------
+
+
+def measure(stacks: list[int], strides: list[int], repeats: int) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        made: list[Case] = []
+        for stride in strides:
+            for n_stacks in stacks:
+                path = Path(folder) / f"{n_stacks}-{stride}"
+                path.mkdir()
+                made += cases(n_stacks, stride, path)
+        for _ in range(repeats):
+            for case in made:
+                case.measure()
+    return [case.row() for case in made]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A line for each encoder, engine and number of streams; ms for a chunk of 20 ms of all streams."""
+    ways = ["stream", *(f"window of {seconds} s" for seconds in WINDOW_SECONDS)]
+    lines = [
+        "| frames a second | stacks | weights | streams | engine | " + " | ".join(f"{way}, ms" for way in ways) + " |",
+        "|---|---|---|---|---|" + "---|" * len(ways),
+    ]
+    cells: dict[tuple[Any, ...], dict[str, str]] = {}
+    for row in rows:
+        median, least, most = row["ms_per_chunk"]
+        key = (row["frame_rate_hz"], row["stacks"], row["weights_megabytes"], row["streams"], row["engine"])
+        cells.setdefault(key, {})[row["way"]] = f"{median:.3g} ({least:.3g} to {most:.3g})"
+    for (rate, stacks, megabytes, streams, engine), found in cells.items():
+        times = " | ".join(found.get(way, "") for way in ways)
+        lines.append(f"| {rate:g} | {stacks} | {megabytes:.1f} MB | {streams} | {engine} | {times} |")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "read_gigabytes_per_second": round(read_gigabytes_per_second(), 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    results = Path(__file__).parent / "results" / "streaming.json"
+    parser.add_argument("--out", type=Path, default=results, help="where to write the numbers (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="repeats of each case (%(default)s)")
+    parser.add_argument("--stacks", type=int, nargs="+", default=[2, 4], help="numbers of stacks (%(default)s)")
+    parser.add_argument("--strides", type=int, nargs="+", default=[2, 1], help="strides of 10 ms (%(default)s)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows, about = measure(arguments.stacks, arguments.strides, arguments.repeats), machine()
+    print(", ".join(f"{name} {value}" for name, value in about.items()), end="\n\n")
+    print(table(rows))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps({"machine": about, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
