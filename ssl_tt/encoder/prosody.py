@@ -11,7 +11,7 @@ Speaking rate is a moment of the envelope, after the spectral moment of Morgan, 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -106,7 +106,7 @@ class Prosody(Normalised):
         samples = samples.to(self.mean.dtype)
         if state is None:
             silence = math.sqrt(POWER_FLOOR)
-            envelope = self.window.new_full((len(samples), self.config.rate_window_frames - 1), silence)
+            envelope = self.window.new_full((samples.shape[0], self.config.rate_window_frames - 1), silence)
             samples = F.pad(samples, (window - hop, 0))
         else:
             envelope = state.envelope
@@ -114,14 +114,10 @@ class Prosody(Normalised):
         n_frames = max(0, (samples.shape[-1] - (window - hop)) // hop)
         rest = samples[..., n_frames * hop :]
         if n_frames == 0:
-            return samples.new_zeros(len(samples), 0, len(PROSODY)), ProsodyState(rest, envelope)
+            return samples.new_zeros(samples.shape[0], 0, len(PROSODY)), ProsodyState(rest, envelope)
         with torch.autocast(samples.device.type, enabled=False):
             frames = samples.unfold(-1, window, hop)
-            blocks = frames.reshape(-1, window).split(BLOCK_FRAMES)
-            f0_hz, periodicity, power = (
-                torch.cat(each).unflatten(0, frames.shape[:2])
-                for each in zip(*(self._pitch(block.double()) for block in blocks), strict=True)
-            )
+            f0_hz, periodicity, power = self._pitch_of(frames)
             power = power.clamp(min=POWER_FLOOR)
             voiced = (periodicity >= self.config.voicing_threshold) & (power > POWER_FLOOR)
             envelope = torch.cat([envelope, power.sqrt()], dim=1)
@@ -135,25 +131,37 @@ class Prosody(Normalised):
         past = envelope[:, n_frames:].clone()
         return torch.stack(features, dim=-1).to(samples.dtype), ProsodyState(rest, past)
 
+    def _pitch_of(self, frames: Tensor) -> Sequence[Tensor]:
+        """F0 in Hz, periodicity and mean square of frames [B, T, window_samples], each [B, T]; block by block."""
+        if torch.compiler.is_exporting():  # the number of blocks would be fixed
+            return self._pitch(frames.double())
+        blocks = frames.reshape(-1, frames.shape[-1]).split(BLOCK_FRAMES)
+        found = zip(*(self._pitch(block.double()) for block in blocks), strict=True)
+        return [torch.cat(each).unflatten(0, frames.shape[:2]) for each in found]
+
     def _pitch(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """F0 in Hz, periodicity and mean square of frames [n, window_samples], each [n]."""
+        """F0 in Hz, periodicity and mean square of frames [..., window_samples], each [...]."""
         frames = (frames - frames.mean(dim=-1, keepdim=True)) * self.window
         spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self.n_fft)).square().sum(dim=-1)
-        autocorrelation = torch.fft.irfft(spectrum)[:, : self.most_lag + 2]
-        energy = autocorrelation[:, :1]
+        autocorrelation = torch.fft.irfft(spectrum)[..., : self.most_lag + 2]
+        energy = autocorrelation[..., :1]
         r = autocorrelation / (energy.clamp(min=1e-30) * self.window_autocorrelation)
 
         # A parabola through each point and its neighbours: where its top lies and how high.
-        left, middle, right = r[:, self.least_lag - 1 : -2], r[:, self.least_lag : -1], r[:, self.least_lag + 1 :]
+        left, middle, right = (
+            r[..., self.least_lag - 1 : -2],
+            r[..., self.least_lag : -1],
+            r[..., self.least_lag + 1 :],
+        )
         is_peak = (middle >= left) & (middle > right)
         offset = torch.where(is_peak, (right - left) / 2 / (2 * middle - left - right), 0.0)
         height = middle + (right - left) / 4 * offset
         lag = torch.arange(self.least_lag, self.most_lag + 1, device=r.device) + offset
         score = torch.where(is_peak, height - OCTAVE_COST * lag.log2(), -torch.inf)
         best = score.argmax(dim=-1, keepdim=True)
-        periodicity = torch.where(is_peak.any(dim=-1), height.gather(1, best)[:, 0], 0.0)
-        f0_hz = self.config.sample_rate_hz / lag.gather(1, best)[:, 0]
-        return f0_hz, periodicity.clamp(0, 1), energy[:, 0] / self.window.square().sum()
+        periodicity = torch.where(is_peak.any(dim=-1), height.gather(-1, best)[..., 0], 0.0)
+        f0_hz = self.config.sample_rate_hz / lag.gather(-1, best)[..., 0]
+        return f0_hz, periodicity.clamp(0, 1), energy[..., 0] / self.window.square().sum()
 
     def _speaking_rate_hz(self, envelope: Tensor) -> Tensor:
         """Spectral moment of the envelope [B, T + rate_window_frames - 1] -> [B, T]."""

@@ -156,7 +156,7 @@ def export_stream(objective: Objective, path: Path, names: tuple[str, ...], chun
             {
                 "name": name,
                 "next": following,
-                "type": "float32",
+                "type": str(tensor.dtype).removeprefix("torch."),
                 "shape": ["streams", *tensor.shape[1:]],
                 "initial": tensor[0].tolist() if tensor.any() else 0.0,
             }
