@@ -21,6 +21,7 @@ from ssl_tt.training.config import PretrainRecipe
 from ssl_tt.training.export import export, export_encoder, export_stream, onnx_session
 from ssl_tt.training.pretrain import pretrain
 from tests.encoder import configs as encoders
+from tests.encoder.frontends import SMALL_FRONTENDS, hearing, voices
 from tests.objectives.small import ENCODER, HOP, tones
 
 pytest.importorskip("onnxruntime")
@@ -46,7 +47,8 @@ def streamed(path: Path, audio: np.ndarray, description: dict[str, Any]) -> list
     states = description["states"]
     feed = {
         state["name"]: np.broadcast_to(
-            np.float32(state["initial"]), [len(audio) if axis == "streams" else axis for axis in state["shape"]]
+            np.asarray(state["initial"], state["type"]),
+            [len(audio) if axis == "streams" else axis for axis in state["shape"]],
         )
         for state in states
     }
@@ -74,7 +76,13 @@ def test_a_long_stream_of_chunks_equals_the_whole(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("config", "frames_a_chunk"),
-    [("no norm, no stride", 3), ("three stacks joined", 1), ("three stacks joined", 20)],
+    [
+        ("no norm, no stride", 3),
+        ("three stacks joined", 1),
+        ("three stacks joined", 20),
+        ("2d", 1),
+        ("separable, weight norm", 1),
+    ],
 )
 def test_encoders_are_exported_for_any_chunk(config: str, frames_a_chunk: int, tmp_path: Path) -> None:
     encoder, path = encoders.build(encoders.SMALL[config]), tmp_path / "stream.onnx"
@@ -94,6 +102,18 @@ def test_the_encoder_alone_takes_any_length(tmp_path: Path) -> None:
         (found,) = session.run(None, {"samples": audio.numpy()})
         assert found.shape == (streams, frames, 24)
         np.testing.assert_allclose(found, encoder.encode(audio, 16000), rtol=0, atol=1e-4)
+
+
+def test_extracted_features_beside_a_waveform_are_exported(tmp_path: Path) -> None:
+    encoder = hearing(SMALL_FRONTENDS["features and waveform"])
+    objective = build(VQVAEConfig(codes=8, code_channels=6), encoder).eval()
+    description = export_stream(objective, tmp_path / "stream.onnx", ("encoder",), encoder.hop_samples)
+    export_encoder(encoder, tmp_path / "encoder.onnx")
+    audio = voices(3, 200 * encoder.hop_samples)
+    (live,) = streamed(tmp_path / "stream.onnx", audio.numpy(), description)
+    (whole,) = onnx_session(tmp_path / "encoder.onnx").run(None, {"samples": audio.numpy()})
+    for found in (live, whole):
+        np.testing.assert_allclose(found, encoder.encode(audio, 8000), rtol=0, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
