@@ -1,6 +1,6 @@
 """How fast is a training step, how near is that to what the machine can multiply, and does it wait for data?
 
-    python benchmarks/throughput.py [--out FILE] [--repeats N]         about 2 minutes on 2 cores
+    python benchmarks/throughput.py [--out FILE] [--repeats N]         about 3 minutes on 2 cores
 
 A step is all of it: reading random windows from WAV files, log-mel, forward, backward, clipping, AdamW, codebook. The
 batches are 32 channels of 2 s, the encoder has 2 stacks of 256 channels at 100 Hz on 80 mel bands, CPC has 12 steps and

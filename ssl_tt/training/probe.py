@@ -148,12 +148,8 @@ def read(reader: Reader, asked: Asked) -> dict[str, Read]:
         found = reader(question.conversation, points)
         return {name: tuple(each[np.searchsorted(points, frames)] for frames in wanted) for name, each in found.items()}
 
-    threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            every = [found for found in pool.map(parts, asked.questions) if found]
-    finally:
-        torch.set_num_threads(threads)  # some of what it sets is the whole process's
+    with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        every = [found for found in pool.map(parts, asked.questions) if found]
     names = every[0] if every else {}
     return {name: Read(*map(np.concatenate, zip(*(found[name] for found in every), strict=True))) for name in names}
 
