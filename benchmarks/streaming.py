@@ -1,6 +1,6 @@
 """What does a live frame cost, and what would it cost to encode a window again for each?
 
-    python benchmarks/streaming.py [--out FILE] [--repeats N]         about 4 minutes on one core
+    python benchmarks/streaming.py [--out FILE] [--repeats N]         about 2 minutes on one core
 
 Every 20 ms a chunk of each stream comes in and its frames go out: log-mel, then 2 or 4 stacks of 256 channels (kernel
 3, dilations 1, 3, 9, 27) on 80 mel bands, at 50 frames a second and at 100 (stride 1, two frames a chunk). One thread
