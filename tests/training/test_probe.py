@@ -1,9 +1,11 @@
 """Probes on features made up from the answers, so that what a line can find is known."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from ssl_tt.data.conversation import Conversation, Segment
@@ -246,15 +248,27 @@ def test_scores_survive_being_written_down() -> None:
             np.testing.assert_array_equal(again.values[task][metric], values)
 
 
-def test_recordings_of_one_dialogue_are_held_out_together() -> None:
-    provenance = [{"dialogue": "a"}, {"dialogue": "b"}, {"dialogue": "a"}, {}]
+def test_recordings_of_one_dialogue_are_held_out_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ["a", "b", "a", "c"]
     questions = [
-        replace(question, conversation=replace(question.conversation, provenance=each))
-        for question, each in zip(asked(range(4)).questions, provenance, strict=True)
+        replace(question, conversation=replace(question.conversation, provenance={"dialogue": name}))
+        for question, name in zip(asked(range(4)).questions, said, strict=True)
     ]
-    groups = Asked(questions).dialogue
-    assert groups[0] == groups[2]
-    assert len(set(groups)) == 3
-    rows = np.repeat(groups, 5)
-    for held_out in probe._folds(rows, 3):
-        assert not set(rows[held_out]) & set(rows[~held_out])
+    train = Asked(questions)
+    expected = {
+        len(train.shift): np.array(said)[train.event_conversation],
+        len(train.future): np.array(said)[train.frame_conversation],
+    }
+    folds, seen = probe._folds, set()
+
+    def watched(dialogue: Frames, n_folds: int) -> Iterator[NDArray[np.bool_]]:
+        names = expected[len(dialogue)]
+        for held_out in folds(dialogue, n_folds):
+            assert not set(names[held_out]) & set(names[~held_out])
+            seen.add(len(dialogue))
+            yield held_out
+
+    monkeypatch.setattr(probe, "_folds", watched)
+    read = probe.read(oracle(noise=0.5), train)["oracle"]
+    probe.answer(read, train, read, train, CONFIG)
+    assert seen == set(expected)
