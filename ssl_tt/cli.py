@@ -146,7 +146,7 @@ class Field(Verb):
     settings = "ssl_tt.training.config:CompareRecipe"
 
     recipe: Positional[MaybePath] = None
-    """TOML recipe for pretrain or compare."""
+    """TOML recipe for pretrain or compare; of a study, every variant is shown."""
     out: MaybePath = None
     """Draw it to this file, .png or .svg."""
     post: MaybePath = None
@@ -159,16 +159,24 @@ class Field(Verb):
         if self.recipe is None:
             raise InputError("ssl-tt field: no recipe given; name one, or a folder for the post's figures by --post")
         from ssl_tt.encoder.receptive_field import receptive_field
+        from ssl_tt.training.config import StudyRecipe
 
         experiment = _experiment(self.recipe, overrides)
-        found = receptive_field(experiment.encoder)
-        print(found.table())
-        for warning in found.warnings(experiment.data.window_seconds):
-            print(f"warning: {warning}", file=sys.stderr)
+        variants: dict[str, Experiment] = {}
+        if isinstance(experiment, StudyRecipe):
+            variants = {name: experiment.variant(name) for name in experiment.variants}
+        for name, each in (variants or {"": experiment}).items():
+            found = receptive_field(each.encoder)
+            print(f"{name}\n{found.table()}\n" if name else found.table())
+            for warning in found.warnings(each.data.window_seconds):
+                print(f"warning: {f'{name}: ' if name else ''}{warning}", file=sys.stderr)
         if self.out is not None:
-            from ssl_tt.report.figures import draw_field
+            from ssl_tt.report.figures import draw_field, draw_fields
 
-            print(draw_field(experiment.encoder, self.out))
+            if variants:
+                print(draw_fields({name: each.encoder for name, each in variants.items()}, self.out))
+            else:
+                print(draw_field(experiment.encoder, self.out))
 
     def _draw_the_post(self, folder: Path, overrides: Sequence[str]) -> None:
         unread = [str(given) for given in (self.recipe, self.out, *overrides[:1]) if given is not None]
@@ -211,7 +219,8 @@ class Pretrain(Verb):
 class Compare(Verb):
     """Pretrain every objective with every seed, probe them beside the baselines, and write the report.
 
-    Started again, it goes on where it stopped.
+    A recipe with [variants] and [questions] is a study: each variant is compared so, and the report sets them side by
+    side, question by question. Started again, it goes on where it stopped.
 
     Example: ssl-tt compare recipes/real.toml --seeds 0 1 2
     """
@@ -225,12 +234,22 @@ class Compare(Verb):
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt import recipe
-        from ssl_tt.training.config import CompareRecipe
+        from ssl_tt.training.config import CompareRecipe, StudyRecipe
 
-        settings = recipe.load(self.recipe, CompareRecipe, overrides)
+        model = StudyRecipe if "variants" in recipe.read_table(self.recipe) else CompareRecipe
+        settings = recipe.load(self.recipe, model, overrides)
+        out = self.out or Path("checkpoints") / settings.name
+        if isinstance(settings, StudyRecipe):
+            from ssl_tt.report.study import write_study
+            from ssl_tt.report.tables import study_terminal
+            from ssl_tt.training.study import study
+
+            found = study(settings, out)
+            print(study_terminal(found))
+            print(f"\n{write_study(found, out)}")
+            return
         from ssl_tt.training.compare import compare
 
-        out = self.out or Path("checkpoints") / settings.name
         _report(compare(settings, out), out)
 
 
@@ -449,10 +468,12 @@ def _list(problems: Sequence[str], warnings: Sequence[str], advice: str) -> None
 
 
 def _experiment(path: Path, overrides: Sequence[str]) -> "Experiment":
+    """A recipe of any kind, by the keys that it alone has."""
     from ssl_tt import recipe
-    from ssl_tt.training.config import CompareRecipe, PretrainRecipe
+    from ssl_tt.training.config import CompareRecipe, PretrainRecipe, StudyRecipe
 
-    model = CompareRecipe if "objectives" in recipe.read_table(path) else PretrainRecipe
+    table = recipe.read_table(path)
+    model = StudyRecipe if "variants" in table else CompareRecipe if "objectives" in table else PretrainRecipe
     return recipe.load(path, model, overrides)
 
 

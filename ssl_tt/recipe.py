@@ -51,12 +51,38 @@ def load(path: Path | str | None, model: type[Model], overrides: Sequence[str] =
     given.sort(key=lambda option: option.names[-1] != "kind")
     for option in given:
         _override(schema, table, option)
+    return _validated(model, schema, table, source, {option.names: option.text for option in given})
+
+
+def changed(settings: Settings, changes: Mapping[str, Any], model: type[Model], source: str) -> Model:
+    """An instance of `model`: the fields that it shares with `settings`, with tables of `changes` on top.
+
+    A table of changes with another `kind` replaces the one there. InputError in one line that begins with `source`.
+    """
+    # What was left to its default stays so: some defaults mean whatever there is.
+    given = set(model.model_fields) & settings.model_fields_set
+    table = settings.model_dump(mode="json", exclude_none=True, exclude_unset=True, include=given)
+    return _validated(model, model.model_json_schema(), _merged(table, changes), source, {})
+
+
+def _merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    if changes.get("kind", table.get("kind")) != table.get("kind"):
+        return dict(changes)
+    both = {
+        key: _merged(table[key], value) if isinstance(value, dict) and isinstance(table.get(key), dict) else value
+        for key, value in changes.items()
+    }
+    return {**table, **both}
+
+
+def _validated(
+    model: type[Model], schema: Node, table: dict[str, Any], source: str, options: Mapping[tuple[str, ...], str]
+) -> Model:
     _choose_kinds(schema, schema, table)
     try:
         # Through JSON, where strict still lets an array be a tuple and a whole number a float, as TOML writes them.
         return model.model_validate_json(json.dumps(table, default=str))
     except ValidationError as error:
-        options = {option.names: option.text for option in given}
         raise InputError(_sentence(error, model, schema, table, source, options)) from None
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from ssl_tt import recipe
 from ssl_tt.errors import InputError
 from ssl_tt.recipe import Settings
-from ssl_tt.training.config import CompareRecipe, PretrainRecipe
+from ssl_tt.training.config import CompareRecipe, PretrainRecipe, StudyRecipe
 
 MINIMAL = """
 name = "tiny"
@@ -111,9 +111,13 @@ def test_what_is_written_is_read_back_equal(settings: Everything, tmp_path_facto
 
 @pytest.mark.parametrize("path", sorted(Path("recipes").rglob("*.toml")), ids=str)
 def test_every_recipe_of_the_project_is_read_and_written_back(path: Path, write: Any) -> None:
-    model = CompareRecipe if "objectives" in recipe.read_table(path) else PretrainRecipe
+    table = recipe.read_table(path)
+    model = StudyRecipe if "variants" in table else CompareRecipe if "objectives" in table else PretrainRecipe
     settings = recipe.load(path, model)
     assert recipe.load(write(recipe.dump(settings)), model) == settings
+    if isinstance(settings, StudyRecipe):
+        for name in settings.variants:
+            settings.variant(name)
 
 
 @pytest.mark.parametrize("model", [PretrainRecipe, CompareRecipe])

@@ -1,12 +1,14 @@
 """The shell of every page: one file that holds its style and its figures, asks the network for nothing, and reads in
 light and in dark."""
 
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
 from matplotlib.figure import Figure
 
 from ssl_tt.report import figures
+from ssl_tt.report.tables import Table
 
 
 def document(title: str, body: str, head: str = "") -> str:
@@ -34,3 +36,20 @@ def figure_element(figure: Figure, name: str, caption: str, strip: bool = False)
     if strip:
         picture = f'<div class="wide">{picture}</div>'
     return f"<figure{' class=strip' if strip else ''}>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def table_element(table: Table, caption: str = "") -> str:
+    """The table, numbers to the right, with what it says of itself below, plain text."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "".join(
+            f"<{tag}{'' if column < table.words else ' class=number'}>{escape(cell)}</{tag}>"
+            for column, cell in enumerate(cells)
+        )
+
+    rows = "\n".join(
+        f"<tr{' class=best' if i in table.best else ''}>{line(row, 'td')}</tr>" for i, row in enumerate(table.rows)
+    )
+    note = f'<p class="note">{escape(caption)}</p>' if caption else ""
+    head = f"<thead><tr>{line(table.header, 'th')}</tr></thead>"
+    return f'<div><div class="wide"><table>{head}\n<tbody>{rows}</tbody></table></div>{note}</div>'

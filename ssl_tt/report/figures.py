@@ -7,7 +7,7 @@ so that one picture reads in light and in dark.
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from itertools import pairwise
@@ -29,7 +29,7 @@ from ssl_tt.data.atomic import atomically
 from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.encoder.receptive_field import Reach, receptive_field
 from ssl_tt.errors import InputError
-from ssl_tt.report.names import METRICS, SYSTEMS, colours, full_name, markers, said
+from ssl_tt.report.names import METRICS, SYSTEMS, TASKS, colours, full_name, markers, said
 from ssl_tt.report.responses import Picture
 from ssl_tt.timebase import frame_edges
 
@@ -142,6 +142,56 @@ def scores(
     axes.margins(x=0.08)
     axes.set_xlabel(said(METRICS, metric))
     return figure
+
+
+@_styled
+def answers(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]]) -> Figure:
+    """Score and interval of each variant that answers a question, a panel for each task: [(task, metric), ...].
+
+    rows: of `Study.answers`. The first variant's scores go down the panel as lines, to see the others against.
+    """
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    systems = list(dict.fromkeys((row["system"], row["representation"]) for row in rows))
+    colour = colours(system for system, _ in systems)
+    step = 0.8 / max(3, len(systems))
+    figure = Figure(figsize=(STRIP_INCHES, 1.0 + 0.62 * len(variants)), layout="constrained")
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (task, metric) in zip(grid, panels, strict=True):
+        for row in rows:
+            if (row["task"], row["metric"]) != (task, metric) or row["value"] is None:
+                continue
+            place = systems.index((row["system"], row["representation"]))
+            y = variants.index(row["variant"]) + step * (place - (len(systems) - 1) / 2)
+            shade = colour[row["system"]]
+            if row["low"] is not None:
+                axes.plot([row["low"], row["high"]], [y, y], color=shade, linewidth=2.0, solid_capstyle="butt")
+            axes.plot(row["value"], y, "o", color=shade, markersize=5.5, mfc=_face(row["system"], shade))
+            if row["variant"] == variants[0]:
+                axes.axvline(row["value"], color=shade, linewidth=0.8, linestyle=_DASHED, zorder=1)
+        axes.set_title(said(TASKS, task).capitalize())
+        axes.set_xlabel(said(METRICS, metric))
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    labels = {row["variant"]: _with_cost(row) for row in rows}
+    grid[0].set_yticks(range(len(variants)), [labels[variant] for variant in variants])
+    grid[0].set_ylim(len(variants) - 0.45, -0.55)
+    keys = [
+        Line2D([], [], color=colour[system], marker="o", markersize=5.5, mfc=_face(system, colour[system]), linewidth=2)
+        for system, _ in systems
+    ]
+    figure.legend(keys, [full_name(*system) for system in systems], loc="outside lower center", ncols=4)
+    return figure
+
+
+def _face(system: str, shade: str) -> str:
+    """An untrained encoder's dot is hollow."""
+    return "white" if system == "random" else shade
+
+
+def _with_cost(row: dict[str, Any]) -> str:
+    cost = row["cost"]
+    thousands, millions = cost["parameters"] / 1e3, cost["macs_per_second_of_audio"] / 1e6
+    return f"{row['variant']}\n{thousands:,.0f} k parameters, {millions:,.0f} MMAC/s"
 
 
 @_styled
@@ -316,10 +366,33 @@ def draw_field(config: EncoderConfig, path: Path) -> Path:
 
     Raises InputError for another suffix.
     """
-    if path.suffix not in (".svg", ".png"):
-        raise InputError(f"{path}: a picture of the receptive field is .svg or .png; change the suffix")
+    _check_picture(path)
     save(field(config), path)
     return path
+
+
+def draw_fields(configs: Mapping[str, EncoderConfig], path: Path) -> Path:
+    """Write the receptive fields of variants, a lane each, to `path`, as `draw_field`.
+
+    Raises InputError also for front ends of different hops, whose frames share no axis.
+    """
+    _check_picture(path)
+    hops_ms = {receptive_field(config).frontend_hop_ms for config in configs.values()}
+    if len(hops_ms) > 1:
+        raise InputError(
+            f"{path}: variants have front-end hops of {' and '.join(f'{hop:g}' for hop in sorted(hops_ms))} ms and "
+            "share no axis of frames; give a recipe of each"
+        )
+    reaches = {
+        name: Reach(-np.array(receptive_field(config).reached)[::-1], config.stride) for name, config in configs.items()
+    }
+    save(fields(list(reaches.items())), path)
+    return path
+
+
+def _check_picture(path: Path) -> None:
+    if path.suffix not in (".svg", ".png"):
+        raise InputError(f"{path}: a picture of the receptive field is .svg or .png; change the suffix")
 
 
 # -------------------------------------------------------------------------------------------------------- the post
@@ -389,12 +462,15 @@ def gradients(columns: Sequence[Sequence[tuple[str, Picture]]]) -> Figure:
 
 @_styled
 def fields(lanes: Sequence[tuple[str, Reach]]) -> Figure:
-    """Frames that one frame out reaches, a lane for each (name, reach), every frame drawn by itself."""
+    """Frames that one frame out reaches, a lane for each (name, reach); every frame by itself where there is room."""
     figure = Figure(figsize=(POST_INCHES, 1.0 + 0.36 * len(lanes)), layout="constrained")
     axes = figure.subplots()
     longest = max(reach.span for _, reach in lanes)
     for y, (_, reach) in enumerate(lanes):
-        axes.broken_barh([(-lag - 0.44, 0.88) for lag in reach.lags], (y - 0.32, 0.64), facecolor=_FOLLOWS, linewidth=0)
+        runs = _runs([-int(lag) for lag in reach.lags[::-1]])
+        single = [(-lag - 0.44, 0.88) for lag in reach.lags]
+        bars = single if longest <= 150 else [(first - 0.5, last - first + 1) for first, last in runs]
+        axes.broken_barh(bars, (y - 0.32, 0.64), facecolor=_FOLLOWS, linewidth=0)
         _holes(axes, reach, y - 0.32, 0.64)
         axes.text(1.4, y, f"{len(reach.lags)} of {reach.span}", va="center")
     axes.axvline(0.5, color=_INK, linewidth=1.6)

@@ -1,7 +1,7 @@
 """A comparison as one page that needs nothing else: findings, tables, figures, cost, provenance."""
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ from ssl_tt.data.atomic import atomically
 from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
 from ssl_tt.recipe import dump
 from ssl_tt.report import figures
-from ssl_tt.report.document import document, figure_element
+from ssl_tt.report.document import document, figure_element, table_element
 from ssl_tt.report.findings import findings
 from ssl_tt.report.names import LABELS, SYSTEMS, chance, headline, said, task_name
 from ssl_tt.report.runs import read_losses
@@ -78,7 +78,7 @@ def _scores(comparison: Comparison) -> Iterator[str]:
         scored = [row for row in select(rows, task, metric) if row["value"] is not None]
         ceiling = comparison.ceiling["realised"] if comparison.ceiling and task == "shift_hold" else None
         yield f"<h3>{escape(score_title(rows, task, labels))}</h3>"
-        yield '<div class="task">' + _table(score_table(rows, task))
+        yield '<div class="task">' + table_element(score_table(rows, task))
         if scored:
             yield figure_element(
                 figures.scores(scored, metric, chance(metric), ceiling),
@@ -94,14 +94,14 @@ def _scores(comparison: Comparison) -> Iterator[str]:
                 "that of voice-activity history.",
             )
         if task in tasks(comparison.differences):
-            yield _table(
+            yield table_element(
                 difference_table(comparison.differences, task),
                 "Paired differences, both systems on the same draws of conversations. Not distinguishable: the "
                 "interval contains 0.",
             )
         yield "</div>"
         yield f"<details><summary>All metrics: {escape(task_name(task, labels))}</summary>"
-        yield _table(all_metrics_table(rows, task)) + "</details>"
+        yield table_element(all_metrics_table(rows, task)) + "</details>"
     yield "</section>"
 
 
@@ -183,7 +183,7 @@ def _field(comparison: Comparison) -> Iterator[str]:
 
 def _cost(comparison: Comparison) -> Iterator[str]:
     yield "<section><h2>Cost</h2>"
-    yield _table(
+    yield table_element(
         cost_table(comparison.rows), "Multiply-accumulates (millions) are for each second of audio of one channel."
     )
     if comparison.seconds:
@@ -191,7 +191,7 @@ def _cost(comparison: Comparison) -> Iterator[str]:
             ("stage", "seconds"),
             [(said({}, stage), f"{seconds:,.1f}") for stage, seconds in comparison.seconds.items()],
         )
-        yield "<h3>Wall time</h3>" + _table(stages)
+        yield "<h3>Wall time</h3>" + table_element(stages)
     yield "</section>"
 
 
@@ -209,7 +209,7 @@ def _provenance(comparison: Comparison) -> Iterator[str]:
         ),
     }
     yield "<section><h2>Provenance</h2>"
-    yield _table(
+    yield table_element(
         _counts(comparison), "Conversations and events of each split; splits share no conversation and no speaker."
     )
     yield "<h3>Made with</h3><dl>"
@@ -259,18 +259,3 @@ def _feature_rate_hz(comparison: Comparison) -> float:
 
 def _frame_rate_hz(comparison: Comparison) -> float:
     return _feature_rate_hz(comparison) / comparison.recipe.encoder.stride
-
-
-def _table(table: Table, caption: str = "") -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "".join(
-            f"<{tag}{'' if column < table.words else ' class=number'}>{escape(cell)}</{tag}>"
-            for column, cell in enumerate(cells)
-        )
-
-    rows = "\n".join(
-        f"<tr{' class=best' if i in table.best else ''}>{line(row, 'td')}</tr>" for i, row in enumerate(table.rows)
-    )
-    note = f'<p class="note">{escape(caption)}</p>' if caption else ""
-    head = f"<thead><tr>{line(table.header, 'th')}</tr></thead>"
-    return f'<div><div class="wide"><table>{head}\n<tbody>{rows}</tbody></table></div>{note}</div>'

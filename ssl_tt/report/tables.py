@@ -8,6 +8,7 @@ from ssl_tt.report.names import METRICS, full_name, headline, said, task_name
 
 if TYPE_CHECKING:
     from ssl_tt.training.compare import Comparison
+    from ssl_tt.training.study import Study
 
 Row = dict[str, Any]
 
@@ -123,6 +124,41 @@ def verdict(row: Row) -> str:
     return "below" if row["high"] < 0 else "not distinguishable"
 
 
+def answer_table(rows: Sequence[Row], task: str) -> Table:
+    """Headline metric of a task for each variant that answers a question, and its difference to the first of them."""
+    cells = []
+    for row in select(rows, task, headline(rows, task)):
+        apart = {end: row[f"difference{key}"] for end, key in (("value", ""), ("low", "_low"), ("high", "_high"))}
+        cells.append(
+            (
+                row["variant"],
+                full_name(row["system"], row["representation"]),
+                *interval(row),
+                *(("", "") if apart["value"] is None else interval(apart, signed=True)),
+                f"{row['n_seeds']}",
+            )
+        )
+    first = rows[0]["variant"]
+    return Table(("variant", "system", "score", "interval", f"over {first}", "interval", "seeds"), cells, words=2)
+
+
+def variant_cost_table(rows: Sequence[Row]) -> Table:
+    """What each variant that answers a question costs and sees; CPU minutes are those of an objective's run."""
+    trained = {row["variant"]: row["cost"] for row in rows if row["system"] != "random"}
+    header = ("variant", "parameters", "MMAC/s", "field (s)", "training (CPU min)")
+    cells = [
+        (
+            variant,
+            _count(cost["parameters"]),
+            _number(cost["macs_per_second_of_audio"], 1e-6, 1),
+            _number(cost["receptive_field_ms"], 1e-3, 2),
+            _number(cost["pretrain_cpu_seconds"], 1 / 60, 1),
+        )
+        for variant, cost in trained.items()
+    ]
+    return Table(header, cells)
+
+
 def cost_table(rows: Sequence[Row]) -> Table:
     """What every system costs and sees, one line a system and representation."""
     costs = {(row["system"], row["representation"]): row["cost"] for row in rows if row["cost"]}
@@ -159,6 +195,17 @@ def terminal(comparison: "Comparison") -> str:
         for task in tasks(differences)
     ]
     parts += [(f"{score_title(rows, task, labels)} (* best)", score_table(rows, task)) for task in tasks(rows)]
+    return "\n\n".join(f"{title}\n{table.plain()}" for title, table in parts)
+
+
+def study_terminal(study: "Study") -> str:
+    """What a study prints at its end: question by question, costs and scores."""
+    parts = []
+    for name, question in study.recipe.questions.items():
+        rows = study.answers[name]
+        labels = study.comparisons[question.variants[0]].labels
+        parts.append((question.asks, variant_cost_table(rows)))
+        parts += [(score_title(rows, task, labels), answer_table(rows, task)) for task in tasks(rows)]
     return "\n\n".join(f"{title}\n{table.plain()}" for title, table in parts)
 
 

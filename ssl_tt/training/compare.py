@@ -74,6 +74,8 @@ class Comparison:
     """ROC AUC of each 50 ms bin of future activity, [60], by system."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds of each stage."""
+    found: "Results" = field(default_factory=dict)
+    """Scores under every draw, for other comparisons of the same conversations."""
 
 
 def compare(recipe: CompareRecipe, out: Path, *, quiet: bool = False, workdir: Path = corpora.WORKDIR) -> Comparison:
@@ -166,8 +168,9 @@ def _scored(
         examples=_examples(recipe, test, runs),
         horizons={system: each.scores.horizons for system, each in _main(found) if each.scores.horizons is not None},
         seconds=seconds,
+        found=found,
     )
-    _write(comparison, found, out)
+    _write(comparison, out)
     return comparison
 
 
@@ -335,9 +338,11 @@ def _rows(recipe: CompareRecipe, found: Results, test: probe.Asked) -> list[Row]
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:
     """Seeds differ in the seconds that pretraining took, and in nothing else."""
-    seconds = [cost["pretrain_seconds"] for cost in costs]
-    known = [each for each in seconds if each is not None]
-    return costs[0] | {"pretrain_seconds": float(np.mean(known)) if known else None}
+    mean = dict(costs[0])
+    for key in ("pretrain_seconds", "pretrain_cpu_seconds"):
+        known = [seconds for cost in costs if (seconds := cost[key]) is not None]
+        mean[key] = float(np.mean(known)) if known else None
+    return mean
 
 
 def _differences(recipe: CompareRecipe, found: Results) -> list[Row]:
@@ -491,7 +496,7 @@ def _ceiling(recipe: CompareRecipe, test: probe.Asked, workdir: Path) -> dict[st
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def _write(comparison: Comparison, found: Results, out: Path) -> None:
+def _write(comparison: Comparison, out: Path) -> None:
     rest = {
         "recipe": comparison.recipe.model_dump(mode="json"),
         "differences": comparison.differences,
@@ -501,7 +506,7 @@ def _write(comparison: Comparison, found: Results, out: Path) -> None:
         "horizons": {system: probe.numbers(curve) for system, curve in comparison.horizons.items()},
         "regularisation": [
             {"system": system, "representation": representation, "chosen": [each.regularisation for each in seeds]}
-            for (system, representation), seeds in found.items()
+            for (system, representation), seeds in comparison.found.items()
         ],
         "seconds": comparison.seconds,
     }

@@ -1,7 +1,7 @@
 """Settings of training, probing and comparing, and the recipes made of them; free of torch."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,7 +9,7 @@ from ssl_tt.data.config import DataConfig
 from ssl_tt.data.simulate.config import SimulateConfig
 from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.objectives.config import ObjectiveConfig
-from ssl_tt.recipe import Settings
+from ssl_tt.recipe import Settings, changed
 
 # A name of the user's that also names a folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -123,6 +123,9 @@ class CompareRecipe(Experiment):
     hints: ClassVar[Mapping[str, str]] = {
         key: "this recipe is one for `ssl-tt pretrain`; a recipe for `ssl-tt compare` has `objectives` and `seeds`"
         for key in ("objective", "seed")
+    } | {
+        key: "this recipe is a study, which `ssl-tt compare` runs and `ssl-tt field` shows; take one without"
+        for key in ("variants", "questions")
     }
 
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2)
@@ -130,3 +133,38 @@ class CompareRecipe(Experiment):
     objectives: Annotated[dict[Name, ObjectiveConfig], Field(min_length=1)]
     """Objectives to compare, by the name that the report shows."""
     probe: ProbeConfig = ProbeConfig()
+
+
+class Question(Settings):
+    """What some variants of a recipe are to tell."""
+
+    asks: Annotated[str, Field(min_length=1)]
+    """The question, in words."""
+    variants: Annotated[tuple[Name, ...], Field(min_length=2)]
+    """Variants that answer it; each is set against the first."""
+
+
+class StudyRecipe(CompareRecipe):
+    """A comparison and variants of it, which differ in what a question asks and share all else."""
+
+    variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=2)]
+    """Tables of this recipe's fields that a variant changes, by its name; an empty one is the recipe itself."""
+    questions: Annotated[dict[Name, Question], Field(min_length=1)]
+    """Questions, by the name of their figure."""
+
+    @model_validator(mode="after")
+    def _questions_meet_variants(self) -> Self:
+        asked = [variant for question in self.questions.values() for variant in question.variants]
+        for name, question in self.questions.items():
+            for variant in question.variants:
+                if variant not in self.variants:
+                    raise ValueError(
+                        f"questions.{name} asks for variant {variant!r}, expected one of {', '.join(self.variants)}"
+                    )
+        if idle := [variant for variant in self.variants if variant not in asked]:
+            raise ValueError(f"no question asks for variant {idle[0]!r}: add it to a question, or leave it out")
+        return self
+
+    def variant(self, name: str) -> CompareRecipe:
+        """The recipe of a variant; InputError in one line for changes that are no recipe's."""
+        return changed(self, self.variants[name], CompareRecipe, f"variants.{name}")

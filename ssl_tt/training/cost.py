@@ -18,6 +18,7 @@ NO_COST: Cost = {
     "macs_per_second_of_audio": None,
     "pretrain_audio_hours": None,
     "pretrain_seconds": None,
+    "pretrain_cpu_seconds": None,
     "receptive_field_ms": None,
     "lookahead_ms": 0.0,
 }
@@ -37,6 +38,7 @@ def representation_cost(objective: Objective, name: str) -> Cost:
         "macs_per_second_of_audio": encoder.macs_per_second,
         "pretrain_audio_hours": 0.0,
         "pretrain_seconds": 0.0,
+        "pretrain_cpu_seconds": 0.0,
         "receptive_field_ms": field.span_ms,
         "lookahead_ms": field.lookahead_ms,
     }

@@ -85,7 +85,7 @@ def systems(recipe: CompareRecipe, runs: dict[str, list[Path]]) -> Iterator[Syst
         names = [name for name in config.representations if name in known[objective]]
         for seed, run in zip(recipe.seeds, paths, strict=True):
             spent = json.loads((run / "cost.json").read_bytes())
-            pretraining = {key: spent[key] for key in ("pretrain_audio_hours", "pretrain_seconds")}
+            pretraining = {key: value for key, value in spent.items() if key in NO_COST and key.startswith("pretrain_")}
             trained = checkpoint.load_objective(run)
             yield _encoder_system(objective, seed, trained, names, config.pool_seconds, pretraining)
 

@@ -1,0 +1,107 @@
+"""A study as one page: each question with its picture, its tables, and what the intervals allow to be said."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ssl_tt.data.atomic import atomically
+from ssl_tt.recipe import dump
+from ssl_tt.report import figures
+from ssl_tt.report.document import document, figure_element, table_element
+from ssl_tt.report.html import write_report
+from ssl_tt.report.names import METRICS, full_name, headline, said, task_name
+from ssl_tt.report.tables import (
+    Row,
+    answer_table,
+    interval,
+    score_title,
+    select,
+    tasks,
+    variant_cost_table,
+    verdict,
+)
+from ssl_tt.training.study import Study
+
+
+def write_study(study: Study, out: Path) -> Path:
+    """Write out/report.html, out/QUESTION.png for each question, and out/VARIANT/report.html; return the page's path.
+
+    RunError if one cannot be written.
+    """
+    for variant, comparison in study.comparisons.items():
+        named = comparison.recipe.model_copy(update={"name": f"{study.recipe.name}: {variant}"})
+        write_report(replace(comparison, recipe=named), out / variant)
+    for name, rows in study.answers.items():
+        figures.save(_figure(rows), out / f"{name}.png")
+    path = out / "report.html"
+    with atomically(path) as file:
+        file.write(page(study).encode())
+    return path
+
+
+def page(study: Study) -> str:
+    """The page of a study as HTML."""
+    return document(f"{study.recipe.name} – variants side by side", "\n".join(_body(study)))
+
+
+def sentences(rows: list[Row]) -> list[str]:
+    """What an answer's intervals allow to be said of its objectives, task by task; `rows` of `Study.answers`."""
+    return [_sentence(row, rows[0]["variant"], metric) for task in tasks(rows) for metric, row in _apart(rows, task)]
+
+
+def _apart(rows: list[Row], task: str) -> Iterator[tuple[str, Row]]:
+    metric = headline(rows, task)
+    for row in select(rows, task, metric):
+        if row["system"] != "random" and row["difference"] is not None:
+            yield metric, row
+
+
+def _sentence(row: Row, first: str, metric: str) -> str:
+    apart = {"value": row["difference"], "low": row["difference_low"], "high": row["difference_high"]}
+    size = " ".join(interval(apart, signed=True))
+    found = verdict(apart)
+    name = full_name(row["system"], row["representation"])
+    relation = f"and {first} are not distinguishable ({size})"
+    if found in ("above", "below"):
+        relation = f"lies {found} {first} by {size}"
+    task = task_name(row["task"], {})
+    return f"{task[0].upper()}{task[1:]}, {said(METRICS, metric)} of {name}: {row['variant']} {relation}."
+
+
+def _figure(rows: list[Row]) -> Figure:
+    return figures.answers(rows, [(task, headline(rows, task)) for task in tasks(rows)])
+
+
+def _body(study: Study) -> Iterator[str]:
+    recipe = study.recipe
+    scored = "test" if recipe.probe.evaluate_on == "test" else "validation"
+    confidence = f"{100 * recipe.probe.confidence:g} %"
+    yield f"<header><h1>{escape(recipe.name)}</h1>"
+    yield (
+        f'<p class="lead">{len(recipe.variants)} variants of one recipe, pretrained and probed alike. Scores on '
+        f"{scored} conversations, {confidence} intervals by bootstrap over conversations; differences are paired, "
+        "under the same seeds and draws, and do not hold the spread of seeds that were not run.</p></header>"
+    )
+    for name, question in recipe.questions.items():
+        rows = study.answers[name]
+        labels = study.comparisons[question.variants[0]].labels
+        yield f'<section id="{escape(name)}"><h2>{escape(question.asks)}</h2><ul class="findings">'
+        yield from (f"<li>{escape(sentence)}</li>" for sentence in sentences(rows))
+        yield "</ul>"
+        yield figure_element(
+            _figure(rows),
+            f"answers-{name}",
+            f"Scores with {confidence} intervals. Dashed: {question.variants[0]}, which the others are "
+            "set against. Hollow: the same encoder untrained.",
+            strip=True,
+        )
+        for task in tasks(rows):
+            yield f"<h3>{escape(score_title(rows, task, labels))}</h3>{table_element(answer_table(rows, task))}"
+        yield f"<h3>Cost</h3>{table_element(variant_cost_table(rows))}</section>"
+    yield "<section><h2>Every variant</h2><ul>"
+    for variant in recipe.variants:
+        yield f'<li><a href="{escape(variant)}/report.html">{escape(variant)}</a></li>'
+    yield f"</ul><details><summary>Resolved recipe</summary><pre>{escape(dump(recipe))}</pre></details></section>"
