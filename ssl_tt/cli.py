@@ -159,11 +159,13 @@ class Field(Verb):
         if self.recipe is None:
             raise InputError("ssl-tt field: no recipe given; name one, or a folder for the post's figures by --post")
         from ssl_tt.encoder.receptive_field import receptive_field
+        from ssl_tt.training.corpora import planned_seconds
 
         experiment = _experiment(self.recipe, overrides)
-        found = receptive_field(experiment.encoder)
+        found, data = receptive_field(experiment.encoder), experiment.data
         print(found.table())
-        for warning in found.warnings(experiment.data.window_seconds):
+        longest_seconds = max(planned_seconds(experiment, source) for source in data.pretrain)
+        for warning in found.warnings(data.window_seconds, longest_seconds):
             print(f"warning: {warning}", file=sys.stderr)
         if self.out is not None:
             from ssl_tt.report.figures import draw_field
