@@ -125,7 +125,7 @@ def test_a_field_longer_than_every_conversation_is_refused_whatever_the_window(
 ) -> None:
     options = ["--encoder.stacks.0.dilations", "1", "150", "--data.window_seconds", str(window_seconds)]
     with pytest.raises(
-        InputError, match=r"a frame sees 6\.07 s, the longest conversation of data.pretrain lasts 6\.00"
+        InputError, match=r"a frame sees 6\.09 s, the longest conversation of data.pretrain lasts 6\.00"
     ):
         pretrain(settings(*options), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
@@ -223,7 +223,7 @@ def test_a_synthetic_corpus_need_not_be_made_to_know_its_conversations_too_short
     conversation_seconds: int, refused: bool, settings: Any, tmp_path: Path
 ) -> None:
     options = ["--simulate.a.conversation_seconds", str(conversation_seconds), "--data.pretrain", "a"]
-    experiment = settings(*options, "--encoder.stacks.0.dilations", "1", "300")  # a field of 12.07 s
+    experiment = settings(*options, "--encoder.stacks.0.dilations", "1", "300")  # a field of 12.09 s
     if refused:
         with pytest.raises(InputError, match=r"longest conversation of data.pretrain lasts 10\.00 s: shorten its dila"):
             corpora.conversations(experiment, tmp_path)
