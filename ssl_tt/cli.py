@@ -160,6 +160,7 @@ class Field(Verb):
             raise InputError("ssl-tt field: no recipe given; name one, or a folder for the post's figures by --post")
         from ssl_tt.encoder.receptive_field import receptive_field
         from ssl_tt.training.config import StudyRecipe
+        from ssl_tt.training.corpora import planned_seconds
 
         experiment = _experiment(self.recipe, overrides)
         variants: dict[str, Experiment] = {}
@@ -168,7 +169,8 @@ class Field(Verb):
         for name, each in (variants or {"": experiment}).items():
             found = receptive_field(each.encoder)
             print(f"{name}\n{found.table()}\n" if name else found.table())
-            for warning in found.warnings(each.data.window_seconds):
+            longest_seconds = max(planned_seconds(each, source) for source in each.data.pretrain)
+            for warning in found.warnings(each.data.window_seconds, longest_seconds):
                 print(f"warning: {f'{name}: ' if name else ''}{warning}", file=sys.stderr)
         if self.out is not None:
             from ssl_tt.report.figures import draw_field, draw_fields

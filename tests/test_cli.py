@@ -193,6 +193,16 @@ def test_field_prints_the_receptive_field_and_draws_it(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_field_warns_of_a_field_longer_than_the_conversations_to_be_simulated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--data.window_seconds", "130", "--encoder.stacks.0.dilations"]
+    assert cli.main(["field", "recipes/demo.toml", *options, "1", "3000"]) == 0
+    assert "longest conversation of data.pretrain lasts 120.00 s: shorten its dilations" in capsys.readouterr().err
+    assert cli.main(["field", "recipes/demo.toml", *options, "1", "2900"]) == 0
+    assert "longest conversation" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "span", "reached"),
     [

@@ -21,6 +21,7 @@ This module does without torch, but for the measurement.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -232,8 +233,11 @@ class ReceptiveField:
             )
         )
 
-    def warnings(self, window_seconds: float) -> list[str]:
-        """What a user should know before training on such windows, a sentence each; empty if all is well."""
+    def warnings(self, window_seconds: float, longest_seconds: float = math.inf) -> list[str]:
+        """What a user should know before training on such windows, a sentence each; empty if all is well.
+
+        longest_seconds: length of the longest conversation to train on, infinite if it is not known.
+        """
         found = []
         if self.holes:
             found.append(
@@ -241,7 +245,9 @@ class ReceptiveField:
                 f"{len(self.holes)} holes; let each dilation be at most the span so far"
             )
         whole_share = 1 - self.span_seconds / window_seconds
-        if whole_share < 0:
+        if longest_seconds < self.span_seconds:
+            found.append(_too_long(self, longest_seconds, "data.pretrain"))
+        elif whole_share < 0:
             found.append(_too_short(self, window_seconds))
         elif whole_share < 0.5:
             found.append(
@@ -262,14 +268,32 @@ def check_window(field: ReceptiveField, window_seconds: float) -> None:
         raise InputError(_too_short(field, window_seconds))
 
 
+def check_conversations(field: ReceptiveField, longest_seconds: float, corpora: str) -> None:
+    """Raise InputError if a frame sees more than the longest conversation of some corpora holds."""
+    if longest_seconds < field.span_seconds:
+        raise InputError(_too_long(field, longest_seconds, corpora))
+
+
 def _too_short(field: ReceptiveField, window_seconds: float) -> str:
+    return (
+        f"window {window_seconds:g} s is shorter than the receptive field {field.span_seconds:.2f} s: raise "
+        f"data.window_seconds or {_narrower(field)}"
+    )
+
+
+def _too_long(field: ReceptiveField, longest_seconds: float, corpora: str) -> str:
+    return (
+        f"encoder: a frame sees {field.span_seconds:.2f} s, the longest conversation of {corpora} lasts "
+        f"{longest_seconds:.2f} s: {_narrower(field)}, or add longer conversations"
+    )
+
+
+def _narrower(field: ReceptiveField) -> str:
+    """What makes the receptive field smaller."""
     widest = int(np.argmax(field.stack_span_frames))
     stack = field.config.stacks[widest]
     drop = "shorten its dilations" if len(field.config.stacks) == 1 else f"drop stack {widest + 1}"
-    return (
-        f"window {window_seconds:g} s is shorter than the receptive field {field.span_seconds:.2f} s: raise "
-        f"data.window_seconds or {drop} (kernel {stack.kernel}, dilations {_listed(stack.block_dilations)})"
-    )
+    return f"{drop} (kernel {stack.kernel}, dilations {_listed(stack.block_dilations)})"
 
 
 class MeasuredReach(NamedTuple):

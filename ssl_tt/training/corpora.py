@@ -1,6 +1,7 @@
 """From the data section of a recipe to the conversations of each split, simulating what is not there yet."""
 
 import hashlib
+import math
 import os
 import re
 from difflib import get_close_matches
@@ -9,6 +10,7 @@ from pathlib import Path
 from ssl_tt.data.conversation import Conversation, Split
 from ssl_tt.data.manifest import read_manifest, split_conversations
 from ssl_tt.data.simulate.config import SimulateConfig
+from ssl_tt.encoder.receptive_field import check_conversations, receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.recipe import dump
 from ssl_tt.training.config import CompareRecipe, Experiment
@@ -23,9 +25,10 @@ def conversations(experiment: Experiment, workdir: Path = WORKDIR) -> tuple[Spli
     """Conversations for pretraining and for probing, by split; corpora are simulated on first use.
 
     Each corpus is split by itself, with one seed, so a corpus in both lists is split alike. InputError if a corpus is
-    unknown, if one for pretraining has no audio, one for probing no speech segments, or if a speaker whom a probe is
-    tested on is heard in training.
+    unknown, if one for pretraining has no audio, one for probing no speech segments, if a frame of the encoder sees
+    more than any conversation holds, or if a speaker whom a probe is tested on is heard in training.
     """
+    check_lengths(experiment, workdir)
     corpora = {
         source: _split(manifest(experiment, source, workdir), experiment)
         for source in dict.fromkeys((*experiment.data.pretrain, *experiment.data.probed))
@@ -82,6 +85,32 @@ def simulated(name: str, config: SimulateConfig, workdir: Path = WORKDIR) -> Pat
 
         return simulate(config, folder)
     return path
+
+
+def planned_seconds(experiment: Experiment, source: str) -> float:
+    """Length of a corpus's conversations, seconds, where its settings tell it before it is made; infinite elsewhere."""
+    config = experiment.simulate.get(source)
+    return config.conversation_seconds if config is not None and config.voices == "synthetic" else math.inf
+
+
+def check_lengths(experiment: Experiment, workdir: Path = WORKDIR) -> None:
+    """Raise InputError if a frame of the encoder sees more than any conversation for pretraining or probing holds.
+
+    Hours of synthetic audio are not made for that.
+    """
+    field = receptive_field(experiment.encoder)
+
+    def longest_seconds(source: str) -> float:
+        planned = planned_seconds(experiment, source)
+        if math.isfinite(planned):
+            return planned
+        return max(
+            conversation.duration_seconds for conversation in read_manifest(manifest(experiment, source, workdir))
+        )
+
+    check_conversations(field, max(map(longest_seconds, experiment.data.pretrain)), "data.pretrain")
+    if isinstance(experiment, CompareRecipe):
+        check_conversations(field, max(map(longest_seconds, experiment.data.probed)), "data.probe")
 
 
 def _split(path: Path, experiment: Experiment) -> Splits:

@@ -27,7 +27,7 @@ from ssl_tt.objectives import build
 from ssl_tt.timebase import samples
 from ssl_tt.training import checkpoint, loop
 from ssl_tt.training.config import PretrainRecipe
-from ssl_tt.training.corpora import Splits, conversations
+from ssl_tt.training.corpora import Splits, check_lengths, conversations
 
 STATISTICS_WINDOWS = 256
 """Windows whose features give the front end's fixed mean and deviation; with 4 s and two channels, half an hour."""
@@ -42,10 +42,12 @@ def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None,
     """Train the recipe's encoder into the run directory `out`, or go on there from the newest checkpoint.
 
     splits: conversations for `train` and `validation` if they are read already; otherwise those of the recipe. Raises
-    InputError if `out` belongs to another recipe or the window is shorter than the receptive field, RunError if
-    training fails, StoppedEarly if it was asked to stop.
+    InputError if `out` belongs to another recipe or the window (or each conversation) is shorter than the receptive
+    field, RunError if training fails, StoppedEarly if it was asked to stop.
     """
     keep_freed_memory()
+    if splits is None:
+        check_lengths(recipe)  # before the window, since none mends a field longer than any conversation
     check_window(receptive_field(recipe.encoder), recipe.data.window_seconds)
     _claim(out, recipe)
     splits = splits or conversations(recipe)[0]

@@ -6,6 +6,7 @@ from ssl_tt.encoder.config import DilationSchedule, EncoderConfig, LogMelConfig,
 from ssl_tt.encoder.receptive_field import (
     SKIP,
     Reach,
+    check_conversations,
     check_window,
     compose,
     layer,
@@ -190,6 +191,19 @@ def test_short_window_is_refused_with_the_way_out():
         check_window(receptive_field(two), 2.0)
 
 
+def test_a_field_longer_than_every_conversation_is_refused_with_the_way_out():
+    one, two = EncoderConfig(), EncoderConfig(stacks=(StackConfig(), StackConfig(kernel=5)))
+    check_conversations(receptive_field(one), 26479 / 16000, "data.pretrain")
+    with pytest.raises(
+        InputError,
+        match=r"encoder: a frame sees 1\.65 s, the longest conversation of data\.pretrain lasts 1\.60 s: shorten its "
+        r"dilations \(kernel 3, dilations 1, 3, 9, 27\), or add longer conversations",
+    ):
+        check_conversations(receptive_field(one), 1.6, "data.pretrain")
+    with pytest.raises(InputError, match=r"of data\.probe lasts 2\.00 s: drop stack 2 \(kernel 5, "):
+        check_conversations(receptive_field(two), 2.0, "data.probe")
+
+
 def test_holes_and_narrow_windows_are_warned_of():
     holes = receptive_field(EncoderConfig(stacks=(StackConfig(dilations=(9, 9)),)))
     assert [text.split(":")[0] for text in holes.warnings(10.0)] == [
@@ -198,4 +212,7 @@ def test_holes_and_narrow_windows_are_warned_of():
     whole = receptive_field(EncoderConfig())
     assert whole.warnings(10.0) == []
     assert whole.warnings(1.6)[0].startswith("window 1.6 s is shorter than the receptive field 1.65 s: raise data.win")
-    assert whole.warnings(2.0)[0].startswith("only 17% of the frames of a 2 s window see a whole receptive field")
+    assert whole.warnings(1.6, longest_seconds=1.6)[0].startswith("encoder: a frame sees 1.65 s, the longest conv")
+    assert whole.warnings(2.0, longest_seconds=2.0)[0].startswith(
+        "only 17% of the frames of a 2 s window see a whole receptive field"
+    )

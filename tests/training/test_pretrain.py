@@ -119,6 +119,18 @@ def test_a_window_shorter_than_the_receptive_field_is_refused(settings: Any, tmp
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("window_seconds", [1, 10])
+def test_a_field_longer_than_every_conversation_is_refused_whatever_the_window(
+    window_seconds: int, settings: Any, tmp_path: Path
+) -> None:
+    options = ["--encoder.stacks.0.dilations", "1", "150", "--data.window_seconds", str(window_seconds)]
+    with pytest.raises(
+        InputError, match=r"a frame sees 6\.09 s, the longest conversation of data.pretrain lasts 6\.00"
+    ):
+        pretrain(settings(*options), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_annotation_only_conversations_are_refused(settings: Any, tiny_corpus: Path, tmp_path: Path) -> None:
     silent = [replace(c, audio=None, sample_rate_hz=None) for c in read_manifest(tiny_corpus)]
     write_manifest(tmp_path / "manifest.jsonl", silent)
@@ -204,6 +216,30 @@ def test_an_environment_variable_in_a_path_is_filled_in(
 def test_an_unknown_corpus_is_told_with_the_nearest(settings: Any) -> None:
     with pytest.raises(InputError, match=r"did you mean dialogues\?"):
         corpora.conversations(settings("--data.pretrain", "dialogue", "--simulate.dialogues.hours", "1"))
+
+
+@pytest.mark.parametrize(("conversation_seconds", "refused"), [(10, True), (20, False)])
+def test_a_synthetic_corpus_need_not_be_made_to_know_its_conversations_too_short(
+    conversation_seconds: int, refused: bool, settings: Any, tmp_path: Path
+) -> None:
+    options = ["--simulate.a.conversation_seconds", str(conversation_seconds), "--data.pretrain", "a"]
+    experiment = settings(*options, "--encoder.stacks.0.dilations", "1", "300")  # a field of 12.09 s
+    if refused:
+        with pytest.raises(InputError, match=r"longest conversation of data.pretrain lasts 10\.00 s: shorten its dila"):
+            corpora.conversations(experiment, tmp_path)
+    else:
+        corpora.check_lengths(experiment, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_field_longer_than_every_probed_conversation_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
+    short = [replace(c, duration_seconds=1.5, segments=((), ())) for c in read_manifest(tiny_corpus)]
+    write_manifest(tmp_path / "manifest.jsonl", short)
+    options = ["--name", "a", "--data.pretrain", str(tiny_corpus), "--objectives.a.kind", "cpc"]
+    corpora.conversations(recipe.load(None, CompareRecipe, options))
+    experiment = recipe.load(None, CompareRecipe, [*options, "--data.probe", str(tmp_path / "manifest.jsonl")])
+    with pytest.raises(InputError, match=r"a frame sees 1\.65 s, the longest conversation of data.probe lasts 1\.50 s"):
+        corpora.conversations(experiment)
 
 
 def test_a_test_speaker_who_is_heard_in_training_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
