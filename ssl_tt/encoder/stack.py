@@ -118,7 +118,7 @@ class ResidualBlock(nn.Module):
         self.norm = channel_norm(normalisation, channels)
         self.dilated = _dilated(channels, channels, kernel, dilation, separable, frequency)
         self.project = _pointwise(channels, channels, frequency)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         _initialise(self.dilated, math.sqrt(2), normalisation)
         _initialise(self.project, math.sqrt(2 / branches), normalisation)
 
@@ -154,7 +154,7 @@ class GatedBlock(nn.Module):
         self.norm = channel_norm(normalisation, channels)
         self.dilated = _dilated(channels, 2 * channels, kernel, dilation, separable, frequency)
         self.project = _pointwise(channels, channels if last else 2 * channels, frequency)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         _initialise(self.dilated, 1.0, normalisation)
         _initialise(self.project, math.sqrt(1 / GATE_MEAN_SQUARE / branches), normalisation)
 
