@@ -21,7 +21,7 @@ class Layers(nn.ModuleList):
     """Causal layers in a row: [B, T, C_in] -> [B, T', C_out]."""
 
     def forward(self, x: Tensor, state: LayerStates | None = None) -> tuple[Tensor, LayerStates]:
-        states = []
+        states: list[Tensor] = []
         for layer, past in zip(self, state or (None,) * len(self), strict=True):
             x, past = layer(x, past)
             states.append(past)

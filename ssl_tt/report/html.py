@@ -142,9 +142,9 @@ def _training(comparison: Comparison) -> Iterator[str]:
         )
     for objective, example in comparison.examples.items():
         config = comparison.recipe.objectives[objective]
-        for which, codes in _codebooks(example, config):
+        for which, codes, codebook in _codebooks(example, config):
             yield figure_element(
-                figures.code_use(codes, config.codes, objective, which),
+                figures.code_use(codes, codebook, objective, which),
                 f"codes-{_id(comparison, objective)}-{which.replace(' ', '-')}".rstrip("-"),
                 f"How often each code is chosen in {codes.size:,} held-out frames. A steep fall with few "
                 "codes means a collapsed codebook.",
@@ -245,17 +245,18 @@ def _label_note(comparison: Comparison) -> str:
     return ""
 
 
-def _codebooks(example: dict[str, np.ndarray], config: ObjectiveConfig) -> Iterator[tuple[str, np.ndarray]]:
-    """The codes of each codebook, by its level and group where there are several: "", "top", "bottom group 2"."""
+def _codebooks(example: dict[str, np.ndarray], config: ObjectiveConfig) -> Iterator[tuple[str, np.ndarray, int]]:
+    """Codes and size of each codebook, by its level and group where there are several: "", "top", "bottom group 2"."""
     if not isinstance(config, QuantizerConfig):
         return
     for key, codes in example.items():
         if key.startswith("codes"):
             level = key.removeprefix("codes").strip("_")
             if config.groups == 1:
-                yield level, codes
+                yield level, codes, config.codes
             else:
-                yield from ((f"{level} group {i + 1}".strip(), codes[..., i]) for i in range(config.groups))
+                for group in range(config.groups):
+                    yield f"{level} group {group + 1}".strip(), codes[..., group], config.codes
 
 
 def _without_majority(of_systems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
