@@ -326,7 +326,7 @@ def test_options_alone_make_settings() -> None:
         ),
         (
             ["--objective.kind", "cpd"],
-            'option --objective.kind: given "cpd", expected one of cpc, vqvae, vqvae2, vae, apc',
+            'option --objective.kind: given "cpd", expected one of apc, cpc, vae, vqvae, vqvae2',
         ),
         (["steps"], "steps: not expected here; give a field as --training.steps 100"),
     ],

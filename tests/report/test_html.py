@@ -161,7 +161,11 @@ def test_every_objective_shows_what_it_makes_of_the_log_mel_and_every_codebook_i
         "apc": {"input": log_mel, "prediction": log_mel},
     }
     recipe = comparison.recipe.model_copy(update={"objectives": objectives})
-    reader = parse(page(replace(comparison, recipe=recipe, runs={}, examples=examples, belief=None)))
+    rows = [made_up.row("shift_hold", "balanced_accuracy", name, "encoder", 0.6, 0.02) for name in objectives]
+    shown = replace(
+        comparison, recipe=recipe, rows=rows, differences=[], runs={}, examples=examples, belief=None, horizons={}
+    )
+    reader = parse(page(shown))
     drawn = {name for name in re.findall(r"(?:codes|reconstruction|prediction)-\d[a-z0-9-]*", " ".join(reader.ids))}
     codebooks = {f"codes-0-{level}-group-{group}" for level in ("bottom", "top") for group in (1, 2)}
     for name in (*codebooks, "reconstruction-0", "reconstruction-1", "prediction-2"):
