@@ -152,6 +152,19 @@ def test_no_representation_depends_on_the_future(name):
 
 
 @objectives
+def test_the_gradient_of_a_representation_to_later_samples_is_zero(name):
+    objective, cut = made(name), 20  # a frame of a top level of stride 4 ends here too
+    objective(batch())
+    objective.eval()
+    samples = tones(2)[:, 0].requires_grad_()
+    found, _ = objective.representations(samples)
+    for value in found.values():
+        (gradient,) = torch.autograd.grad(value[:, :cut].square().sum(), samples, retain_graph=True)
+        assert not gradient[:, cut * HOP :].any()
+        assert gradient[:, (cut - 1) * HOP : cut * HOP].any()
+
+
+@objectives
 @torch.no_grad()
 def test_any_chunking_of_representations_equals_the_whole(name):
     objective = made(name)
@@ -229,6 +242,24 @@ def test_a_reconstruction_uses_no_later_frame(name):
     end = 17 * ENCODER.stride
     assert torch.equal(before[:, :end], after[:, :end])
     assert not torch.equal(before[:, end:], after[:, end:])
+
+
+@pytest.mark.parametrize("config", [VQVAEConfig(time_jitter=0.5), VQVAE2Config(time_jitter=0.5)], ids=["one", "two"])
+@torch.no_grad()
+def test_jitter_shows_the_decoder_no_later_frame_in_training(config):
+    objective = build(config, encoder())
+    for stack in objective.decoder.stacks:
+        torch.nn.init.normal_(stack.output.weight)
+    now = tones(3)[:, 0]
+    other = now.clone()
+    other[:, 17 * HOP :] = 3 * tones(3, seed=1)[:, 0, 17 * HOP :]
+    found = []
+    for samples in (now, other):
+        torch.manual_seed(0)
+        found.append(objective.diagnostics(samples)["reconstruction"])
+    end = 17 * ENCODER.stride
+    assert torch.equal(found[0][:, :end], found[1][:, :end])
+    assert not torch.equal(found[0], objective.eval().diagnostics(now)["reconstruction"])
 
 
 def test_diagnostics_of_the_vqvae_are_what_the_loss_compares():
