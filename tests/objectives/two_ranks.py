@@ -6,10 +6,18 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from small import batch, encoder
+from torch.nn.parallel import DistributedDataParallel
 
 from ssl_tt.data.windows import Batch
 from ssl_tt.objectives import build
-from ssl_tt.objectives.config import CPCConfig, QuantizerConfig
+from ssl_tt.objectives.config import (
+    APCConfig,
+    CPCConfig,
+    QuantizerConfig,
+    VAEConfig,
+    VQVAE2Config,
+    VQVAEConfig,
+)
 from ssl_tt.objectives.quantizer import Quantizer
 
 
@@ -128,6 +136,29 @@ def what_is_not_finite_on_one_rank_starts_no_k_means_on_any(rank: int) -> None:
         assert agree(module)
 
 
+def objectives_agree_after_accumulated_steps(rank: int) -> None:
+    codes = {"codes": 8, "code_channels": 6, "groups": 2, "codebook_start": "kmeans", "time_jitter": 0.2}
+    for config in (
+        APCConfig(context_channels=20),
+        VAEConfig(beta_warmup_steps=2),
+        VQVAEConfig(codebook="learned", distance="cosine", **codes),
+        VQVAE2Config(**codes),
+    ):
+        objective = build(config, encoder())
+        wrapped = DistributedDataParallel(objective)
+        optimizer = torch.optim.AdamW(objective.parameters(), lr=4e-3)
+        for step in range(4):
+            torch.manual_seed(2 * step + rank)
+            with wrapped.no_sync():
+                wrapped(batch(windows=2, frames=12, seed=4 * step + rank)).total.backward()
+            wrapped(batch(windows=2, frames=12, seed=4 * step + 2 + rank)).total.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            objective.after_optimizer_step()
+        for name, value in objective.state_dict().items():
+            assert torch.equal(*gathered(value)), (config.kind, name)
+
+
 def main() -> None:
     dist.init_process_group("gloo")
     assert dist.get_world_size() == 2
@@ -138,6 +169,7 @@ def main() -> None:
         what_is_not_finite_on_one_rank_touches_nothing_on_any,
         codes_of_k_means_are_the_means_of_the_inputs_of_all_ranks,
         what_is_not_finite_on_one_rank_starts_no_k_means_on_any,
+        objectives_agree_after_accumulated_steps,
     ):
         claim(dist.get_rank())
         print(f"held on rank {dist.get_rank()}: {claim.__name__}\n", end="", flush=True)  # one write, never interleaved
