@@ -328,7 +328,10 @@ def test_options_alone_make_settings() -> None:
             "option --encoder.stacks.0.dilations: given [], expected a list of 1 or more: a whole number from 1 to "
             "4096",
         ),
-        (["--objective.kind", "cpd"], 'option --objective.kind: given "cpd", expected one of cpc, vqvae'),
+        (
+            ["--objective.kind", "cpd"],
+            'option --objective.kind: given "cpd", expected one of apc, cpc, vae, vqvae, vqvae2',
+        ),
         (["steps"], "steps: not expected here; give a field as --training.steps 100"),
     ],
 )

@@ -153,6 +153,11 @@ class Encoder(nn.Module):
         return self.config.frontend.hop_samples * self.config.stride
 
     @property
+    def cycle_samples(self) -> int:
+        """Samples after which the state of a stream has the shapes it began with."""
+        return self.hop_samples
+
+    @property
     def frame_rate_hz(self) -> float:
         """Frames out a second."""
         return self.sample_rate_hz / self.hop_samples

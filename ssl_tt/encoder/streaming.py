@@ -18,6 +18,11 @@ class Streamable(Protocol[Frames]):
 
     def modules(self) -> Iterator[nn.Module]: ...
 
+    @property
+    def cycle_samples(self) -> int:
+        """Samples after which the state has the shapes it began with: a frame, or that of the slowest level."""
+        ...
+
     def advance(self, samples: Tensor, state: Any = None) -> tuple[Frames, Any]:
         """Frames that samples [B, N] complete after those of a state, and the state after them; N may be anything.
 
@@ -65,7 +70,8 @@ class Stream(Generic[Frames]):
     def reset(self, rows: int | Sequence[int] | None = None) -> None:
         """Start anew: nothing of the chunks so far is left; with `rows`, of those channels alone, and others go on.
 
-        All channels share one clock: if a frame is under way, a new channel's first frame begins with zeros up to now.
+        All channels share one clock: if a frame is under way, a new channel's first frame begins with zeros up to now;
+        where a model has levels of several frame rates, that is a frame of the slowest.
         Raises InputError for rows that the stream does not have.
         """
         if rows is None:
@@ -74,7 +80,7 @@ class Stream(Generic[Frames]):
         rows = [rows] if isinstance(rows, int) else list(rows)
         if unknown := [row for row in rows if not 0 <= row < (self._n_streams or 0)]:
             raise InputError(f"reset of row {unknown[0]}, expected rows of the {self._n_streams or 0} in the stream")
-        under_way = self._n_samples % self.encoder.hop_samples
+        under_way = self._n_samples % self.model.cycle_samples
         _, fresh = self._advanced(torch.zeros(len(rows), under_way), None)
         with torch.inference_mode():
             self.state = mapped(lambda old, new: old.index_copy(0, _index(rows, old), new), self.state, fresh)

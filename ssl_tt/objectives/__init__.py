@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from ssl_tt.objectives.objective import Objective
 
 OBJECTIVES = {
+    "apc": "ssl_tt.objectives.apc:APC",
     "cpc": "ssl_tt.objectives.cpc:CPC",
+    "vae": "ssl_tt.objectives.vae:VAE",
     "vqvae": "ssl_tt.objectives.vqvae:VQVAE",
+    "vqvae2": "ssl_tt.objectives.vqvae2:VQVAE2",
 }
 
 

@@ -44,22 +44,94 @@ class CPCConfig(Settings):
         return self
 
 
-class VQVAEConfig(Settings):
-    """Vector-quantised autoencoder (van den Oord et al. 2017, arXiv 1711.00937) on log-mel, with EMA codebook."""
+class QuantizerConfig(Settings):
+    """Codebook of a vector quantiser."""
 
-    kind: Literal["vqvae"] = "vqvae"
     codes: Annotated[int, Field(ge=2, le=65536)] = 512
-    """Codebook size K."""
+    """Codebook size K, of each group."""
     code_channels: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Channels of a code."""
+    """Channels of a code, of all groups together."""
+    groups: Annotated[int, Field(ge=1, le=64)] = 1
+    """Equal parts that the channels are split into, each with a codebook of its own (product quantisation); must divide
+    `code_channels`."""
+    codebook: Literal["ema", "learned"] = "ema"
+    """What moves the codes: moving averages of the inputs given to them, or a loss of their own and the optimizer."""
+    codebook_start: Literal["samples", "kmeans"] = "samples"
+    """First codes: random inputs of the first batch, or their k-means."""
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """What is nearest. With `cosine` inputs and codes are scaled to length 1 (of each group)."""
     commitment: Annotated[float, Field(ge=0)] = 0.25
     """Weight of the commitment loss."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Decay of the codebook's moving averages, for each optimizer step."""
+    """Decay of the codebook's moving averages, for each optimizer step; of the counts alone where it is learned."""
     revive_below: Annotated[float, Field(ge=0)] = 0.1
-    """A code whose averaged count falls below this is re-seeded from the batch, and both its averages are reset."""
+    """A code whose averaged count falls below this is re-seeded from the batch, and its averages are reset."""
+    time_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Probability, while training, that a frame's code gives way to that of the frame before (0 for none)."""
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        if self.code_channels % self.groups:
+            raise ValueError(
+                f"groups {self.groups} must divide code_channels {self.code_channels}: choose another of the two"
+            )
+        return self
+
+
+class VQVAEConfig(QuantizerConfig):
+    """Vector-quantised autoencoder (van den Oord et al. 2017, arXiv 1711.00937) on log-mel."""
+
+    kind: Literal["vqvae"] = "vqvae"
     decoder_channels: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Channels inside the decoder; those of the encoder if not given."""
 
 
-ObjectiveConfig = Annotated[CPCConfig | VQVAEConfig, Field(discriminator="kind")]
+class VQVAE2Config(QuantizerConfig):
+    """VQ-VAE-2 (Razavi et al. 2019, arXiv 1906.00446) on log-mel: a slow level of codes above a fast one.
+
+    The settings of the codebook are those of both levels.
+    """
+
+    kind: Literal["vqvae2"] = "vqvae2"
+    top_stride: Annotated[int, Field(ge=2, le=64)] = 4
+    """Frames of the encoder for each frame of the top level."""
+    top_blocks: Annotated[int, Field(ge=1, le=16)] = 2
+    """Residual blocks of kernel 3 (dilations 1, 3, 9, ...) of the top level, and as many that decode it again."""
+    top_channels: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Channels inside the top level; those of the encoder if not given."""
+    decoder_channels: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Channels inside the decoder; those of the encoder if not given."""
+
+
+class VAEConfig(Settings):
+    """Variational autoencoder (Kingma and Welling 2014, arXiv 1312.6114) on log-mel: a Gaussian latent a frame."""
+
+    kind: Literal["vae"] = "vae"
+    latent_channels: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Channels of the latent."""
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the divergence from the unit Gaussian; with 1 the loss is the evidence lower bound."""
+    beta_warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Optimizer steps over which that weight rises linearly from 0; validation always has all of it."""
+    free_nats: Annotated[float, Field(ge=0)] = 0.0
+    """Divergence of each latent channel, nats a frame, that costs nothing ("free bits")."""
+    decoder_channels: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Channels inside the decoder; those of the encoder if not given."""
+
+
+class APCConfig(Settings):
+    """Autoregressive predictive coding (Chung et al. 2019, arXiv 1904.03240) of the log-mel."""
+
+    kind: Literal["apc"] = "apc"
+    steps_ahead: Annotated[int, Field(ge=1, le=200)] = 3
+    """Encoder frames between the context and the frame it predicts; the next frame is 1."""
+    context: Literal["lstm", "gru", "conv", "none"] = "lstm"
+    """Context network over the encoder's output; `conv` is a stack of causal dilated residual blocks. With `none` the
+    encoder's output itself is the context."""
+    context_channels: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Channels of the context network."""
+    context_layers: Annotated[int, Field(ge=1, le=16)] = 1
+    """Layers of the recurrent context, or residual blocks of the convolutional one (dilations 1, 3, 9, ...)."""
+
+
+ObjectiveConfig = Annotated[CPCConfig | VQVAEConfig | VQVAE2Config | VAEConfig | APCConfig, Field(discriminator="kind")]

@@ -32,6 +32,11 @@ class Objective(nn.Module, ABC):
         """`representations`, by the name that a `Stream` calls."""
         return self.representations(samples, state)
 
+    @property
+    def cycle_samples(self) -> int:
+        """Samples after which the state of a stream has the shapes it began with: a frame of the slowest level."""
+        return self.encoder.hop_samples
+
     @abstractmethod
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
         """What a report may draw of samples [B, N], such as `input`, `reconstruction` [B, T, M], `codes` [B, T]."""

@@ -17,15 +17,15 @@ class VQVAE(Objective):
     """Vector-quantised autoencoder (van den Oord et al. 2017, arXiv 1711.00937) of the normalised log-mel.
 
     The log-mel is what is rebuilt whatever the encoder's input, so that losses of different inputs can be compared.
-    The loss is the mean squared error of the log-mel (in its standard deviations) plus the weighted commitment; the
-    codebook follows by moving averages, so it has no loss of its own.
+    The loss is the mean squared error of the log-mel (in its standard deviations) plus the weighted commitment, plus
+    the codebook's own loss where it does not follow by moving averages (the paper's equation 3).
     """
 
     def __init__(self, config: VQVAEConfig, encoder: Encoder) -> None:
         super().__init__(encoder)
         self.config = config
         self.project = nn.Linear(encoder.output_channels, config.code_channels)
-        self.quantizer = Quantizer(config.codes, config.code_channels, config.ema_decay, config.revive_below)
+        self.quantizer = Quantizer(config)
         self.decoder = Decoder(encoder.config, config.code_channels, config.decoder_channels or encoder.config.channels)
 
     def forward(self, batch: Batch) -> Loss:
@@ -37,18 +37,21 @@ class VQVAE(Objective):
             "perplexity": quantized.perplexity,
             "used_codes": quantized.used_codes,
         }
-        return Loss(error + self.config.commitment * quantized.commitment, parts)
+        return Loss(error + self.config.commitment * quantized.commitment + quantized.codebook_loss, parts)
 
     def representations(
         self, samples: Tensor, state: EncoderState | None = None
     ) -> tuple[dict[str, Tensor], EncoderState]:
         """`encoder` [B, T, C] and `codes`, vectors of the nearest codes [B, T, code_channels], of samples [B, N]."""
         z, state = self.encoder(samples, state)
-        codes = self.quantizer.nearest(self.project(z))
-        return {"encoder": z, "codes": self.quantizer.codebook[codes]}, state
+        _, vectors = self.quantizer.quantize(self.project(z))
+        return {"encoder": z, "codes": vectors}, state
 
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
-        """`input` and `reconstruction`, normalised log-mel [B, T * stride, M], and `codes` [B, T] of samples [B, N]."""
+        """Of samples [B, N]: `input` and `reconstruction`, normalised log-mel [B, T * stride, M], and `codes`.
+
+        The codes are [B, T], with several groups [B, T, G].
+        """
         log_mel, quantized, reconstruction = self._reconstruct(samples)
         return {"input": log_mel, "reconstruction": reconstruction, "codes": quantized.codes}
 

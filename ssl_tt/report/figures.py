@@ -270,15 +270,16 @@ def perplexity(codes: np.ndarray) -> float:
 
 
 @_styled
-def code_use(codes: np.ndarray, codebook: int, system: str) -> Figure:
-    """Share of frames that each of the `codebook` codes takes, most used first."""
+def code_use(codes: np.ndarray, codebook: int, system: str, which: str = "") -> Figure:
+    """Share of frames that each of the `codebook` codes takes, most used first; `which` codebook, where of several."""
     shares = np.sort(np.bincount(np.ravel(codes), minlength=codebook))[::-1] / np.size(codes)
     figure, axes = _panel(2.7)
     rank = np.arange(1, codebook + 1)
     axes.fill_between(rank, 100 * shares, step="mid", color=colours([system])[system], linewidth=0)
     _level(axes, 100 / codebook, "all used alike", right=True)
     used = int((shares > 0).sum())
-    axes.set_title(f"{said(SYSTEMS, system)}: {used} of {codebook} codes, perplexity {perplexity(codes):.0f}")
+    name = f"{said(SYSTEMS, system)} {which}".strip()
+    axes.set_title(f"{name}: {used} of {codebook} codes, perplexity {perplexity(codes):.0f}")
     axes.set(xlim=(0.5, codebook + 0.5), xlabel="code, most used first", ylabel="frames (%)")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
@@ -286,15 +287,17 @@ def code_use(codes: np.ndarray, codebook: int, system: str) -> Figure:
 
 
 @_styled
-def reconstruction(logmel: np.ndarray, reconstructed: np.ndarray, frame_rate_hz: float, system: str) -> Figure:
-    """A window's log-mel above what the decoder makes of its codes, on one colour scale: both [T, M]."""
+def reconstruction(
+    logmel: np.ndarray, reconstructed: np.ndarray, frame_rate_hz: float, system: str, what: str = "reconstruction"
+) -> Figure:
+    """A window's log-mel above what a system makes of it, on one colour scale: both [T, M]."""
     frames = min(len(logmel), len(reconstructed))
     logmel, reconstructed = logmel[:frames], reconstructed[:frames]
     low, high = np.percentile(logmel, (1, 99))
     figure, (above, below) = _panel(3.4, rows=2, sharex=True)
     for axes, picture, title in (
         (above, logmel, "log-mel"),
-        (below, reconstructed, f"{said(SYSTEMS, system)}'s reconstruction"),
+        (below, reconstructed, f"{said(SYSTEMS, system)}'s {what}"),
     ):
         image = axes.imshow(
             picture.T,

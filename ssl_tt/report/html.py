@@ -10,7 +10,7 @@ import numpy as np
 
 from ssl_tt import __version__
 from ssl_tt.data.atomic import atomically
-from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
+from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, QuantizerConfig
 from ssl_tt.recipe import dump
 from ssl_tt.report import figures
 from ssl_tt.report.document import document, figure_element, table_element
@@ -29,6 +29,13 @@ from ssl_tt.report.tables import (
 )
 from ssl_tt.training.compare import Comparison
 
+# What an objective makes of the log-mel, and what to look for.
+_PICTURES = {
+    "reconstruction": "A held-out stretch and what the decoder makes of its codes. What is blurred away below, the "
+    "codes do not carry.",
+    "prediction": "A held-out stretch and what was predicted of each frame. What is blurred away below could not be "
+    "foreseen.",
+}
 _PACKAGES = ("torch", "accelerate", "scikit-learn", "numpy", "scipy", "soundfile")
 
 
@@ -135,11 +142,11 @@ def _training(comparison: Comparison) -> Iterator[str]:
         )
     for objective, example in comparison.examples.items():
         config = comparison.recipe.objectives[objective]
-        if isinstance(config, VQVAEConfig) and "codes" in example:
+        for which, codes, codebook in _codebooks(example, config):
             yield figure_element(
-                figures.code_use(example["codes"], config.codes, objective),
-                f"codes-{_id(comparison, objective)}",
-                f"How often each code is chosen in {example['codes'].size:,} held-out frames. A steep fall with few "
+                figures.code_use(codes, codebook, objective, which),
+                f"codes-{_id(comparison, objective)}-{which.replace(' ', '-')}".rstrip("-"),
+                f"How often each code is chosen in {codes.size:,} held-out frames. A steep fall with few "
                 "codes means a collapsed codebook.",
             )
         if isinstance(config, CPCConfig) and "accuracy_by_step" in example:
@@ -152,20 +159,16 @@ def _training(comparison: Comparison) -> Iterator[str]:
                 f"How often the true future scores above all {frames - 1} other frames of its sequence. A curve that "
                 "falls to chance says how far the context can foresee.",
             )
-        if "reconstruction" in example:
-            # The speaker of whom there is more to see.
-            speaker = int(np.argmax(example["input"].std(axis=(1, 2))))
-            yield figure_element(
-                figures.reconstruction(
-                    example["input"][speaker],
-                    example["reconstruction"][speaker],
-                    _feature_rate_hz(comparison),
-                    objective,
-                ),
-                f"reconstruction-{_id(comparison, objective)}",
-                "A held-out stretch and what the decoder makes of its codes. What is blurred away below, the codes do "
-                "not carry.",
-            )
+        for what, caption in _PICTURES.items():
+            if what in example:
+                # The speaker of whom there is more to see.
+                speaker = int(np.argmax(example["input"].std(axis=(1, 2))))
+                rate = _feature_rate_hz(comparison)
+                yield figure_element(
+                    figures.reconstruction(example["input"][speaker], example[what][speaker], rate, objective, what),
+                    f"{what}-{_id(comparison, objective)}",
+                    caption,
+                )
     yield "</div></section>"
 
 
@@ -240,6 +243,20 @@ def _label_note(comparison: Comparison) -> str:
     if "detected" in kinds:
         return "Speech was found by a detector, not annotated: shifts and holds are as good as it is."
     return ""
+
+
+def _codebooks(example: dict[str, np.ndarray], config: ObjectiveConfig) -> Iterator[tuple[str, np.ndarray, int]]:
+    """Codes and size of each codebook, by its level and group where there are several: "", "top", "bottom group 2"."""
+    if not isinstance(config, QuantizerConfig):
+        return
+    for key, codes in example.items():
+        if key.startswith("codes"):
+            level = key.removeprefix("codes").strip("_")
+            if config.groups == 1:
+                yield level, codes, config.codes
+            else:
+                for group in range(config.groups):
+                    yield f"{level} group {group + 1}".strip(), codes[..., group], config.codes
 
 
 def _without_majority(of_systems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -10,6 +10,9 @@ SYSTEMS = {
     "random": "random encoder",
     "cpc": "CPC",
     "vqvae": "VQ-VAE",
+    "vqvae2": "VQ-VAE-2",
+    "vae": "VAE",
+    "apc": "APC",
 }
 TASKS = {"shift_hold": "shift or hold", "future_activity": "future activity"}
 METRICS = {

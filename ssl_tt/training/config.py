@@ -61,7 +61,7 @@ class ProbeConfig(Settings):
     """Tasks to score."""
     preset: Literal["inoue2024"] = "inoue2024"
     """Definition of the shift and hold events."""
-    representations: tuple[str, ...] = ("encoder", "context", "codes")
+    representations: tuple[str, ...] = ("encoder", "context", "codes", "latent", "bottom", "top")
     """Representations to probe, of those that an objective has."""
     baselines: tuple[Literal["majority", "activity_history", "logmel", "random"], ...] = (
         "majority",

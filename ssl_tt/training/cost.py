@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_tt import timebase
 from ssl_tt.encoder.receptive_field import frontend_reach, receptive_field
 from ssl_tt.objectives.objective import Objective
 
@@ -28,8 +29,8 @@ def representation_cost(objective: Objective, name: str) -> Cost:
     """Cost of a representation of one channel of audio, but for its pretraining.
 
     The encoder's output and its layers cost the encoder. Whatever else an objective has costs all that it runs: each
-    weight beyond the encoder's is used once a frame (a quantizer's search, which has no weights, is not counted). The
-    receptive field is None where a recurrent network remembers without end.
+    weight beyond the encoder's is used once for each frame that its layer gives (a quantizer's search is not counted).
+    The receptive field is None where a recurrent network remembers without end.
     """
     encoder = objective.encoder
     field = receptive_field(encoder)
@@ -48,31 +49,39 @@ def representation_cost(objective: Objective, name: str) -> Cost:
         return cost
     extra = _modules_run(objective)
     parameters = [parameter for module in extra for parameter in module.parameters(recurse=False)]
-    weights = sum(parameter.numel() for parameter in parameters if parameter.ndim > 1)
+    macs_per_second = sum(
+        parameter.numel() * frames_per_second
+        for module, frames_per_second in extra.items()
+        for parameter in module.parameters(recurse=False)
+        if parameter.ndim > 1
+    )
     recurrent = any(isinstance(module, nn.RNNBase) for module in extra)
     return cost | {
         "parameters": encoder.parameter_count + sum(parameter.numel() for parameter in parameters),
-        "macs_per_second_of_audio": encoder.macs_per_second + weights * encoder.frame_rate_hz,
+        "macs_per_second_of_audio": encoder.macs_per_second + macs_per_second,
         "receptive_field_ms": None if recurrent else _measured_ms(objective, name, at_least=field.span_ms),
     }
 
 
-def _modules_run(objective: Objective) -> list[nn.Module]:
-    """Modules outside the encoder that computing the representations runs."""
-    inside = set(objective.encoder.modules())
-    run: list[nn.Module] = []
-    hooks = [
-        module.register_forward_hook(lambda module, *_: run.append(module))
-        for module in objective.modules()
-        if module not in inside
-    ]
+def _modules_run(objective: Objective) -> dict[nn.Module, float]:
+    """Modules outside the encoder that computing the representations runs, and frames a second that each gives."""
+    encoder = objective.encoder
+    seconds = timebase.seconds(objective.cycle_samples, encoder.sample_rate_hz)
+    inside = set(encoder.modules())
+    run: dict[nn.Module, float] = {}
+
+    def note(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        frames = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
+        run[module] = frames.shape[1] / seconds
+
+    hooks = [module.register_forward_hook(note) for module in objective.modules() if module not in inside]
     try:
         with torch.inference_mode():
-            objective.eval().representations(torch.zeros(1, objective.encoder.sample_rate_hz))
+            objective.eval().representations(torch.zeros(1, objective.cycle_samples))
     finally:
         for hook in hooks:
             hook.remove()
-    return list(dict.fromkeys(run))
+    return run
 
 
 def _measured_ms(objective: Objective, name: str, at_least: float) -> float | None:
@@ -95,8 +104,6 @@ def _measured_ms(objective: Objective, name: str, at_least: float) -> float | No
         newest = objective.eval().representations(noise)[0][name][:, -1]
     finally:
         hook.remove()
-    if not newest.requires_grad:  # codes are chosen frame by frame
-        return at_least
     (gradient,) = torch.autograd.grad(newest.sum(), frames[0])
     first = int(torch.nonzero(gradient[0].any(dim=-1))[0])
     if first < encoder.config.stride:

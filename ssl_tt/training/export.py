@@ -61,17 +61,18 @@ def export(
 ) -> list[Exported]:
     """Write a run's best checkpoint, or one checkpoint, as `stream.onnx` with these representations and `encoder.onnx`.
 
-    A chunk is one frame if not given. InputError for a chunk that is no whole number of frames, for representations
-    that the objective does not have, and without the packages for ONNX. RunError, and nothing written, where
+    A chunk is one frame if not given, of the slowest level where an objective has several. InputError for a chunk that
+    is no whole number of these, for representations that the objective does not have, and without the packages for
+    ONNX. RunError, and nothing written, where
     onnxruntime's frames differ from PyTorch's by more than `TOLERANCE`.
     """
     if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
         raise InputError(f"export needs {', '.join(missing)}: pip install 'ssl-tt[export]'")
     objective = load_objective(run)  # float32, as the files will be
     encoder = objective.encoder
-    chunk_samples = _chunk_samples(encoder, chunk_ms)
     names = tuple(representations)
     check_names(objective, names)
+    chunk_samples = _chunk_samples(encoder if names == ("encoder",) else objective, chunk_ms)
 
     with tempfile.TemporaryDirectory() as scratch:
         stream_path, encoder_path = Path(scratch, "stream.onnx"), Path(scratch, "encoder.onnx")
@@ -294,8 +295,9 @@ def _made_up_audio(streams: int, n_samples: int, rate: int) -> np.ndarray:
     return (0.3 * noise * np.sin(9 * seconds).clip(min=0)).astype(np.float32)
 
 
-def _chunk_samples(encoder: Encoder, chunk_ms: float | None) -> int:
-    hop, rate = encoder.hop_samples, encoder.sample_rate_hz
+def _chunk_samples(model: Encoder | Objective, chunk_ms: float | None) -> int:
+    encoder = model.encoder if isinstance(model, Objective) else model
+    hop, rate = model.cycle_samples, encoder.sample_rate_hz
     chunk = hop if chunk_ms is None else timebase.samples(chunk_ms / 1000, rate)
     if chunk < hop or chunk % hop:
         raise InputError(

@@ -29,6 +29,9 @@ from ssl_tt.training.features import (
     representation_names,
 )
 
+# An untrained codebook is empty: there are no codes to probe.
+_CODES = ("codes", "bottom", "top")
+
 
 @dataclass(frozen=True)
 class System:
@@ -76,8 +79,7 @@ def systems(recipe: CompareRecipe, runs: dict[str, list[Path]]) -> Iterator[Syst
                 with_memory = "context" in known[home] and "context" in config.representations
                 yield _logmel(recipe, checkpoint.load_objective(runs[home][0]).encoder, with_memory)
             case "random":
-                # An untrained codebook is empty: there are no codes to probe.
-                names = [name for name in config.representations if name in known[home] and name != "codes"]
+                names = [name for name in config.representations if name in known[home] and name not in _CODES]
                 for seed, run in zip(recipe.seeds, runs[home], strict=True):
                     untrained = _untrained(recipe, home, seed, checkpoint.load_objective(run).encoder)
                     yield _encoder_system("random", seed, untrained, names, config.pool_seconds, {})

@@ -10,7 +10,7 @@ from ssl_tt.encoder.config import FrontEndConfig, JoinedConfig, LogMelConfig, Pr
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.normalised import corpus_statistics, normalised
 from ssl_tt.objectives import build
-from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
+from ssl_tt.objectives.config import APCConfig, CPCConfig, ObjectiveConfig, VAEConfig, VQVAE2Config, VQVAEConfig
 from ssl_tt.objectives.objective import Objective
 
 LOGMEL, WAVEFORM = LogMelConfig(mel_bands=16), WaveformConfig(channels=24)
@@ -21,9 +21,15 @@ FRONTENDS: dict[str, FrontEndConfig] = {
     "logmel and features": JoinedConfig(parts=(LOGMEL, FEATURES)),
     "waveform and logmel": JoinedConfig(parts=(WAVEFORM, LOGMEL)),
 }
-OBJECTIVES: dict[str, ObjectiveConfig] = {
+TRAINED: dict[str, ObjectiveConfig] = {
     "cpc": CPCConfig(context="conv", context_channels=20, context_layers=2, steps=3, negative_count=16),
     "vqvae": VQVAEConfig(codes=32, code_channels=8),
+}
+OBJECTIVES: dict[str, ObjectiveConfig] = {
+    **TRAINED,
+    "apc": APCConfig(context="conv", context_channels=20, context_layers=2),
+    "vae": VAEConfig(latent_channels=8),
+    "vqvae2": VQVAE2Config(codes=32, code_channels=8),
 }
 frontends = pytest.mark.parametrize("frontend", FRONTENDS.values(), ids=FRONTENDS.keys())
 objectives = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
@@ -38,7 +44,7 @@ def made(frontend: FrontEndConfig, objective: ObjectiveConfig) -> Objective:
 
 
 @frontends
-@objectives
+@pytest.mark.parametrize("objective", TRAINED.values(), ids=TRAINED.keys())
 @pytest.mark.parametrize("autocast", [False, True], ids=["fp32", "bf16"])
 def test_an_objective_overfits_one_batch(frontend: FrontEndConfig, objective: ObjectiveConfig, autocast: bool) -> None:
     model, data = made(frontend, objective), batch(windows=2)
@@ -97,12 +103,13 @@ def test_what_a_report_draws_is_the_log_mel(frontend: FrontEndConfig, objective:
     assert drawn["input"].shape == (2, 80, bands)
     assert torch.equal(drawn["input"], model.encoder.log_mel(samples)[0])
     assert drawn["input"].mean().abs() < 1  # normalised by statistics of its own
-    if "reconstruction" in drawn:
-        assert drawn["reconstruction"].shape == drawn["input"].shape
+    for made_of_it in drawn.keys() & {"reconstruction", "prediction"}:
+        assert drawn[made_of_it].shape == drawn["input"].shape
 
 
 @frontends
-def test_the_first_loss_of_the_vqvae_is_the_variance_of_the_log_mel(frontend: FrontEndConfig) -> None:
-    model, data = made(frontend, OBJECTIVES["vqvae"]), batch()
+@pytest.mark.parametrize("name", ["vae", "vqvae", "vqvae2"])
+def test_the_first_loss_of_an_autoencoder_is_the_variance_of_the_log_mel(frontend: FrontEndConfig, name: str) -> None:
+    model, data = made(frontend, OBJECTIVES[name]), batch()
     log_mel, _ = model.encoder.log_mel(data.samples.flatten(0, 1))
     torch.testing.assert_close(model(data).parts["reconstruction"], log_mel.square().mean())

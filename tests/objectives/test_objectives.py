@@ -13,7 +13,7 @@ from ssl_tt.encoder.config import DilationSchedule, EncoderConfig, PrelayerConfi
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import OBJECTIVES, build
-from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
+from ssl_tt.objectives.config import APCConfig, CPCConfig, VAEConfig, VQVAE2Config, VQVAEConfig
 from ssl_tt.objectives.objective import Objective
 
 CONFIGS = {
@@ -21,7 +21,13 @@ CONFIGS = {
     "cpc gru": CPCConfig(context="gru", context_channels=20, context_layers=2, steps=2, step_frames=3),
     "cpc conv": CPCConfig(context="conv", context_channels=20, context_layers=2, steps=3),
     "cpc of both": CPCConfig(context="none", targets="prelayer", predict_from="both", steps=3),
+    "apc": APCConfig(context="gru", context_channels=20, steps_ahead=2),
+    "vae": VAEConfig(latent_channels=8, beta=0.2, beta_warmup_steps=3),
     "vqvae": VQVAEConfig(codes=32, code_channels=8),
+    "vqvae of groups": VQVAEConfig(
+        codes=8, code_channels=8, groups=2, codebook="learned", codebook_start="kmeans", distance="cosine"
+    ),
+    "vqvae2": VQVAE2Config(codes=32, code_channels=8, time_jitter=0.1),
 }
 
 objectives = pytest.mark.parametrize("name", CONFIGS)
@@ -49,7 +55,7 @@ def train(objective: Objective, data: Batch, steps: int, autocast: bool = False)
 
 
 def test_every_kind_of_settings_has_its_objective():
-    assert set(OBJECTIVES) == {config.model_fields["kind"].default for config in (CPCConfig, VQVAEConfig)}
+    assert set(OBJECTIVES) == {config.kind for config in CONFIGS.values()}
     for name, config in CONFIGS.items():
         assert type(made(name)).__name__.lower() == config.kind
 
@@ -65,6 +71,33 @@ def test_an_objective_overfits_one_batch(name, autocast):
     losses = train(made(name), batch(windows=2), steps=60, autocast=autocast)
     assert all(map(math.isfinite, losses))
     assert losses[-1] < 0.4 * losses[0]
+
+
+@objectives
+def test_training_goes_on_from_its_state_with_the_same_bits(name):
+    def steps(objective: Objective, optimizer: torch.optim.Optimizer, numbers: range) -> None:
+        for step in numbers:
+            torch.manual_seed(step)
+            loss = objective(batch(windows=4, frames=16, seed=step)).total
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            objective.after_optimizer_step()
+
+    def started() -> tuple[Objective, torch.optim.Optimizer]:
+        objective = made(name)
+        return objective, torch.optim.AdamW(objective.parameters(), lr=4e-3)
+
+    undisturbed, optimizer = started()
+    steps(undisturbed, optimizer, range(4))
+    stopped, optimizer = started()
+    steps(stopped, optimizer, range(2))
+    resumed, resumed_optimizer = started()
+    resumed.load_state_dict(stopped.state_dict())
+    resumed_optimizer.load_state_dict(optimizer.state_dict())
+    steps(resumed, resumed_optimizer, range(2, 4))
+    for key, value in undisturbed.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
 
 
 @objectives
@@ -103,7 +136,10 @@ def test_parts_are_detached_scalars(name):
 @objectives
 @torch.no_grad()
 def test_no_representation_depends_on_the_future(name):
-    objective = made(name).eval()
+    objective = made(name)
+    with torch.enable_grad():
+        objective(batch())  # gives the first codes
+    objective.eval()
     now = tones(3)[:, 0]
     other = now.clone()
     cut = 17
@@ -113,6 +149,19 @@ def test_no_representation_depends_on_the_future(name):
     for key in before:
         assert torch.equal(before[key][:, :cut], after[key][:, :cut])
         assert not torch.equal(before[key][:, cut:], after[key][:, cut:])
+
+
+@objectives
+def test_the_gradient_of_a_representation_to_later_samples_is_zero(name):
+    objective, cut = made(name), 20  # a frame of a top level of stride 4 ends here too
+    objective(batch())
+    objective.eval()
+    samples = tones(2)[:, 0].requires_grad_()
+    found, _ = objective.representations(samples)
+    for value in found.values():
+        (gradient,) = torch.autograd.grad(value[:, :cut].square().sum(), samples, retain_graph=True)
+        assert not gradient[:, cut * HOP :].any()
+        assert gradient[:, (cut - 1) * HOP : cut * HOP].any()
 
 
 @objectives
@@ -139,7 +188,8 @@ def test_representations_and_diagnostics_leave_weights_codes_and_generator_alone
     with torch.no_grad():
         objective.representations(tones(2)[:, 0])
         objective.diagnostics(tones(2)[:, 0])
-    objective.after_optimizer_step()
+    if name != "vae":  # which counts its optimizer steps
+        objective.after_optimizer_step()
     assert torch.equal(generator, torch.get_rng_state())
     assert all(torch.equal(value, before[key]) for key, value in objective.state_dict().items())
 
@@ -179,8 +229,9 @@ def test_the_first_loss_of_the_vqvae_is_the_variance_of_the_log_mel_and_the_weig
     torch.testing.assert_close(loss.total, loss.parts["reconstruction"] + 0.25 * loss.parts["commitment"])
 
 
-def test_the_reconstruction_of_the_vqvae_uses_no_later_frame():
-    objective = made("vqvae")
+@pytest.mark.parametrize("name", ["vae", "vqvae", "vqvae of groups", "vqvae2"])
+def test_a_reconstruction_uses_no_later_frame(name):
+    objective = made(name)
     train(objective, batch(), steps=2)
     objective.eval()
     now = tones(3)[:, 0]
@@ -191,6 +242,24 @@ def test_the_reconstruction_of_the_vqvae_uses_no_later_frame():
     end = 17 * ENCODER.stride
     assert torch.equal(before[:, :end], after[:, :end])
     assert not torch.equal(before[:, end:], after[:, end:])
+
+
+@pytest.mark.parametrize("config", [VQVAEConfig(time_jitter=0.5), VQVAE2Config(time_jitter=0.5)], ids=["one", "two"])
+@torch.no_grad()
+def test_jitter_shows_the_decoder_no_later_frame_in_training(config):
+    objective = build(config, encoder())
+    for stack in objective.decoder.stacks:
+        torch.nn.init.normal_(stack.output.weight)
+    now = tones(3)[:, 0]
+    other = now.clone()
+    other[:, 17 * HOP :] = 3 * tones(3, seed=1)[:, 0, 17 * HOP :]
+    found = []
+    for samples in (now, other):
+        torch.manual_seed(0)
+        found.append(objective.diagnostics(samples)["reconstruction"])
+    end = 17 * ENCODER.stride
+    assert torch.equal(found[0][:, :end], found[1][:, :end])
+    assert not torch.equal(found[0], objective.eval().diagnostics(now)["reconstruction"])
 
 
 def test_diagnostics_of_the_vqvae_are_what_the_loss_compares():
@@ -269,7 +338,7 @@ def test_settings_of_the_vqvae_are_used():
     config = VQVAEConfig(codes=40, code_channels=7, ema_decay=0.5, revive_below=0.2, decoder_channels=18, commitment=3)
     objective = build(config, encoder())
     assert objective.quantizer.codebook.shape == (40, 7)
-    assert (objective.quantizer.decay, objective.quantizer.revive_below) == (0.5, 0.2)
+    assert objective.quantizer.config is config
     assert objective.decoder.stacks[0].input.out_channels == 18
     loss = objective(batch())
     torch.testing.assert_close(loss.total, loss.parts["reconstruction"] + 3 * loss.parts["commitment"])

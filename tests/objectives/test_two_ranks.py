@@ -8,6 +8,9 @@ CLAIMS = (
     "codebooks_agree",
     "an_update_on_two_ranks_is_that_of_the_union",
     "what_is_not_finite_on_one_rank_touches_nothing_on_any",
+    "codes_of_k_means_are_the_means_of_the_inputs_of_all_ranks",
+    "what_is_not_finite_on_one_rank_starts_no_k_means_on_any",
+    "objectives_agree_after_accumulated_steps",
 )
 
 

@@ -41,6 +41,9 @@ def test_perplexity_is_the_number_of_codes_used_alike(codes, expected):
 
 def test_code_use_names_codes_used_and_perplexity():
     assert "VQ-VAE: 4 of 16 codes, perplexity 4" in texts(figures.code_use(np.arange(400) % 4, 16, "vqvae"))
+    assert "VQ-VAE-2 top: 4 of 16 codes, perplexity 4" in texts(
+        figures.code_use(np.arange(40) % 4, 16, "vqvae2", "top")
+    )
 
 
 def test_the_field_shows_exactly_the_reached_frames():

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from ssl_tt.objectives.config import APCConfig, VAEConfig, VQVAE2Config
 from ssl_tt.report.findings import findings
 from ssl_tt.report.html import page, write_report
 from ssl_tt.report.tables import cost_table, difference_table, score_table
@@ -144,6 +145,33 @@ def test_proxy_labels_are_named_at_every_heading_and_explained(comparison):
     shown = "".join(reader.text)
     assert shown.count("Shift or hold") == shown.count("Shift or hold (proxy labels)") >= 2
     assert "rest on a proxy" in shown
+
+
+def test_every_objective_shows_what_it_makes_of_the_log_mel_and_every_codebook_its_use(comparison):
+    log_mel, codes = comparison.examples["cpc"]["input"], np.arange(800).reshape(2, 200, 2) % 16
+    objectives = {"vqvae2": VQVAE2Config(codes=16, groups=2), "vae": VAEConfig(), "apc": APCConfig()}
+    examples = {
+        "vqvae2": {
+            "input": log_mel,
+            "reconstruction": log_mel,
+            "codes_bottom": codes,
+            "codes_top": codes[:, ::4],
+        },
+        "vae": {"input": log_mel, "reconstruction": log_mel},
+        "apc": {"input": log_mel, "prediction": log_mel},
+    }
+    recipe = comparison.recipe.model_copy(update={"objectives": objectives})
+    rows = [made_up.row("shift_hold", "balanced_accuracy", name, "encoder", 0.6, 0.02) for name in objectives]
+    shown = replace(
+        comparison, recipe=recipe, rows=rows, differences=[], runs={}, examples=examples, belief=None, horizons={}
+    )
+    reader = parse(page(shown))
+    drawn = {name for name in re.findall(r"(?:codes|reconstruction|prediction)-\d[a-z0-9-]*", " ".join(reader.ids))}
+    codebooks = {f"codes-0-{level}-group-{group}" for level in ("bottom", "top") for group in (1, 2)}
+    for name in (*codebooks, "reconstruction-0", "reconstruction-1", "prediction-2"):
+        assert any(each.startswith(name) for each in drawn), name
+    assert "pretrained by VQ-VAE-2 and VAE and APC" in "".join(reader.text)
+    assert "held-out stretch and what was predicted of each frame" in "".join(reader.text)
 
 
 def test_validation_scores_are_not_called_test_scores(comparison):

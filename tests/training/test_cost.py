@@ -4,7 +4,7 @@ import torch
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.receptive_field import receptive_field
 from ssl_tt.objectives import build
-from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
+from ssl_tt.objectives.config import CPCConfig, VQVAE2Config, VQVAEConfig
 from ssl_tt.training.cost import representation_cost
 from tests.training.test_features import SMALL
 
@@ -36,6 +36,23 @@ def test_a_convolutional_context_sees_as_far_as_its_gradient() -> None:
     frames = 2 * (1 + 3 + 9)
     expected = receptive_field(objective.encoder).span_ms + frames * 20
     assert representation_cost(objective, "context")["receptive_field_ms"] == pytest.approx(expected, abs=1)
+
+
+def test_each_level_costs_its_weights_at_its_own_rate() -> None:
+    objective = build(VQVAE2Config(codes=16, code_channels=4, top_channels=6, top_blocks=1), Encoder(SMALL))
+    cost = representation_cost(objective, "bottom")
+    block = 3 * 6 * 6 + 6 * 6
+    at_frames = 12 * 6 + (4 * 6 + block) + (12 + 6) * 4  # into the top, its decoder, the projection
+    at_top = 8 * 6 * 6 + block + 6 * 4
+    expected = objective.encoder.macs_per_second + 50 * at_frames + 50 / 4 * at_top
+    assert cost["macs_per_second_of_audio"] == pytest.approx(expected)
+
+
+def test_the_top_level_sees_further_than_the_encoder() -> None:
+    torch.manual_seed(0)
+    objective = build(VQVAE2Config(codes=16, code_channels=4, top_channels=16, top_blocks=1), Encoder(SMALL))
+    expected = receptive_field(objective.encoder).span_ms + (7 + 4 * 2) * 20  # strided kernel of 8, then one of 3
+    assert representation_cost(objective, "top")["receptive_field_ms"] == pytest.approx(expected, abs=1)
 
 
 def test_codes_cost_the_projection_and_see_what_the_encoder_sees() -> None:

@@ -14,7 +14,7 @@ from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.streaming import Stream
 from ssl_tt.errors import InputError, RunError
 from ssl_tt.objectives import build
-from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
+from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAE2Config, VQVAEConfig
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.training import export as exporting
 from ssl_tt.training.config import PretrainRecipe
@@ -31,7 +31,8 @@ OBJECTIVES: dict[str, tuple[ObjectiveConfig, tuple[str, ...]]] = {
     "cpc lstm": (CPCConfig(context="lstm", context_channels=12, context_layers=2), ("encoder", "context")),
     "cpc gru": (CPCConfig(context="gru", context_channels=12), ("context",)),
     "cpc conv": (CPCConfig(context="conv", context_channels=12, context_layers=2), ("context", "encoder")),
-    "vqvae": (VQVAEConfig(codes=8, code_channels=6), ("codes",)),
+    "vqvae": (VQVAEConfig(codes=8, code_channels=6, groups=2, distance="cosine"), ("codes",)),
+    "vqvae2": (VQVAE2Config(codes=8, code_channels=6, top_channels=10), ("bottom", "top")),
 }
 
 
@@ -65,7 +66,7 @@ def streamed(path: Path, audio: np.ndarray, description: dict[str, Any]) -> list
 def test_a_long_stream_of_chunks_equals_the_whole(name: str, tmp_path: Path) -> None:
     config, names = OBJECTIVES[name]
     objective, path = small(config), tmp_path / "stream.onnx"
-    description = export_stream(objective, path, names, HOP)
+    description = export_stream(objective, path, names, objective.cycle_samples)
     assert description["largest_difference"] < 1e-4
     audio = tones(2, speakers=2, frames=300).flatten(0, 1)
     whole = Stream(objective).push(audio)

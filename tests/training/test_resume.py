@@ -18,6 +18,10 @@ from ssl_tt.training import checkpoint
 
 OBJECTIVES = {
     "cpc": ["--objective.kind", "cpc"],
+    "vqvae2": [
+        *("--objective.kind", "vqvae2", "--objective.codes", "8", "--objective.code_channels", "4"),
+        *("--objective.codebook_start", "kmeans", "--objective.time_jitter", "0.2"),
+    ],
     "vqvae": ["--objective.kind", "vqvae", "--objective.codes", "8", "--objective.code_channels", "4"],
 }
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
