@@ -594,6 +594,9 @@ def svg(figure: Figure, name: str) -> str:
 def save(figure: Figure, path: Path) -> None:
     """Write the figure alone, on white, in the format of the suffix, whole or not at all."""
     figure.set_facecolor("white")
+    for line in figure.findobj(Line2D):
+        if line.get_color() == _FAINT:  # a page's own rule, in `svg`
+            line.set_color("#d9dbde")
     rendered = _render(figure, path.suffix.removeprefix("."))
     with atomically(path) as file:
         if path.suffix == ".png":  # these flat colours lose nothing by a palette, which makes a third of the size
