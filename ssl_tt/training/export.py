@@ -12,6 +12,7 @@ frame reads a quarter of the memory and differs by some percent.
 import copy
 import json
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +41,7 @@ TOLERANCE = 1e-4
 # Trained encoders of one to four stacks came within 2 to 6 %, of noise and of speech, and random ones within 2 %.
 INT8_TOLERANCE = 0.1
 
-# Least share of a graph's weights that int8 must reach: what is left in fp32 is read as before.
+# Least share of a graph's learned weights that int8 must reach: the others are read as before.
 LEAST_INT8_SHARE = 0.5
 
 Description = dict[str, Any]
@@ -196,7 +197,7 @@ def export_stream(
     shapes = ({0: streams}, tuple({0: streams} for _ in states))
     _write_onnx(step, example, shapes, ["samples", *states], [*names, *next_names], path, description)
     if weights == "int8":
-        _make_int8(path, [f"{name}.weight" for name, module in step.named_modules() if isinstance(module, _Affine)])
+        _make_int8(path, step)
 
     def run(audio: np.ndarray) -> list[np.ndarray]:
         session = onnx_session(path)
@@ -301,17 +302,21 @@ def _write_onnx(
             )
 
 
-def _make_int8(path: Path, names: list[str]) -> None:
+def _make_int8(path: Path, step: StreamStep) -> None:
     import onnx
 
     model = onnx.load(path)
-    share = with_int8_weights(model, names)
+    products = {f"{name}.weight" for name, module in step.named_modules() if isinstance(module, _Affine)}
+    learned = products | {name for name, _ in step.named_parameters()}
+    sizes = {each.name: math.prod(each.dims) for each in model.graph.initializer if each.name in learned}
+    share = sum(size for name, size in sizes.items() if name in products) / sum(sizes.values())
     if share < LEAST_INT8_SHARE:
         raise InputError(
             f"int8 weights: only {share:.0%} of the weights of {path.name} are in products, expected at least "
             f"{LEAST_INT8_SHARE:.0%}: 2-D convolutions, and those of more than {FEW_FRAMES} frames a chunk, are none; "
             "export fp32 weights, or 1-D convolutions with a shorter chunk"
         )
+    with_int8_weights(model, products)
     onnx.save(model, path)
 
 

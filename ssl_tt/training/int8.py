@@ -1,6 +1,5 @@
 """Products of an ONNX graph with weights of 8 bits: a quarter of what each live frame has to read."""
 
-import math
 from collections.abc import Collection
 from typing import Any
 
@@ -12,15 +11,11 @@ BLOCK = 64  # weights that share a scale
 ACCURACY_LEVEL = 4
 
 
-def with_int8_weights(model: Any, names: Collection[str]) -> float:
-    """Turn the products with these weights [K, N] of an `onnx.ModelProto` into onnxruntime's `MatMulNBits`.
-
-    Returns the share that they have in all weights of the graph.
-    """
+def with_int8_weights(model: Any, names: Collection[str]) -> None:
+    """Turn the products with these weights [K, N] of an `onnx.ModelProto` into onnxruntime's `MatMulNBits`."""
     from onnx import helper, numpy_helper
 
     initial = model.graph.initializer
-    n_weights = sum(math.prod(tensor.dims) for tensor in initial)
     weights = {tensor.name: tensor for tensor in initial if tensor.name in names}
     for node in model.graph.node:
         if node.op_type != "MatMul" or node.input[1] not in weights:
@@ -46,7 +41,6 @@ def with_int8_weights(model: Any, names: Collection[str]) -> float:
         initial.append(numpy_helper.from_array(scales, f"{name}.scales"))
         initial.remove(tensor)
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    return sum(math.prod(tensor.dims) for tensor in weights.values()) / n_weights
 
 
 def int8_blocks(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

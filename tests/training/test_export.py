@@ -165,7 +165,7 @@ def test_int8_weights_are_refused_where_little_is_a_product(tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = recipe.load(tiny_recipe, PretrainRecipe, ["--training.steps", "2"])
+    settings = recipe.load(tiny_recipe, PretrainRecipe, ["--training.steps", "2", "--encoder.channels", "64"])
     return pretrain(settings, tmp_path_factory.mktemp("runs") / "run", quiet=True)
 
 
