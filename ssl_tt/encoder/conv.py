@@ -69,7 +69,7 @@ class CausalConv1d(nn.Conv1d):
         if n_frames == 0:  # a convolution refuses an input shorter than its kernel
             return x.new_zeros(x.shape[0], 0, self.out_channels), state
         if n_frames <= FEW_FRAMES and self.groups == 1:
-            return F.linear(self._taps(x, n_frames), self.weight.flatten(1), self.bias), state
+            return F.linear(self._taps(x), self.weight.flatten(1), self.bias), state
         image = F.conv2d(
             _as_image(x),
             self.weight.unsqueeze(2),
@@ -80,14 +80,11 @@ class CausalConv1d(nn.Conv1d):
         )
         return _as_sequence(image), state
 
-    def _taps(self, x: Tensor, n_frames: int) -> Tensor:
+    def _taps(self, x: Tensor) -> Tensor:
         """The frames under the taps for each frame out: [B, T, C_in * kernel]."""
-        dilation = self.dilation[0]
         if self.span == 1:
             return x
-        if n_frames == 1:  # as below, but onnxruntime then copies the frames under the taps alone, not the whole span
-            return x[:, : self.span : dilation].unfold(1, self.kernel_size[0], 1).flatten(2)
-        return x.unfold(1, self.span, self.stride[0])[..., ::dilation].flatten(2)
+        return x.unfold(1, self.span, self.stride[0])[..., :: self.dilation[0]].flatten(2)
 
     @property
     def macs_per_frame(self) -> int:
