@@ -415,11 +415,13 @@ class Export(Verb):
     """What stream.onnx gives: encoder, and other sequences that the objective has, such as context or codes."""
     chunk_ms: MaybeNumber = None
     """Length of a chunk, ms: a whole number of frames; one frame if not given."""
+    weights: Literal["fp32", "int8"] = "fp32"
+    """Weights of stream.onnx: int8 for half the time a frame, and features that differ by some percent."""
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt.training.export import export
 
-        for exported in export(self.checkpoint, self.out, self.representations, self.chunk_ms):
+        for exported in export(self.checkpoint, self.out, self.representations, self.chunk_ms, self.weights):
             print(exported)
 
 
