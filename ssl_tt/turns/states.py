@@ -23,10 +23,8 @@ def check_activity(activity: ArrayLike) -> NDArray[np.bool_]:
     """Activity [T, 2] as bool; InputError says what else was given."""
     try:
         array = np.asarray(activity)
-    except ValueError:  # rows of different lengths
-        raise InputError(
-            "activity is no array: expected [frames, 2]; give one value a speaker in every frame"
-        ) from None
+    except ValueError:  # from numpy, of nested lists
+        raise InputError("activity of unequal rows: expected [frames, 2]; give one column a speaker") from None
     if array.ndim != 2:
         raise InputError(f"activity of shape {list(array.shape)}: expected [frames, 2]; give one column a speaker")
     if array.shape[1] != 2:
