@@ -244,6 +244,16 @@ def test_a_preset_of_frames_refuses_another_rate_in_one_line(
     assert not (tmp_path / "events.csv").exists()
 
 
+def test_an_unknown_preset_is_refused_in_one_line_with_the_nearest(
+    tiny_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--out", str(tmp_path / "events.csv"), "--preset", "rody2018"]
+    assert failed(capsys, "events", str(tiny_corpus), *options) == (
+        2,
+        "unknown preset 'rody2018'; did you mean 'roddy2018'?",
+    )
+
+
 def test_labels_of_several_conversations_are_refused(
     tiny_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,6 @@ def find_onsets(activity: NDArray[np.bool_], rules: OnsetRules) -> dict[Kind, Sp
         )
         heard = onset + rules.speech_frames
         spans = Spans(onset, heard, np.full_like(onset, speaker), heard - 1, heard)
-        parts["short"].append(spans.take(is_onset & is_short & ~is_long))
+        parts["short"].append(spans.take(is_onset & is_short))
         parts["long"].append(spans.take(is_onset & is_long))
     return {kind: joined(of_kind) for kind, of_kind in parts.items()}

@@ -197,11 +197,12 @@ PRESETS = {
         backchannels=_BACKCHANNELS_2022,
         predictions=_PREDICTIONS_2022,
     ),
-    # ErikEkstedt/VoiceActivityProjection, main, EventConfig of vap/events.py. What the table of a paper does not say is
-    # that of vap2022, and not that code's: it asks for the context at the start of the silence, finds backchannels in
-    # filled activity, of any length up to the longest and without asking who spoke last, takes the negatives of shift
-    # prediction before holds, and calls an utterance long that lasts a second. It scores whole silences, so that long
-    # ones weigh more, and never drops shifts where holds are rarer.
+    # ErikEkstedt/VoiceActivityProjection, main, EventConfig of vap/events.py: vap2022 with other numbers. That code
+    # differs in more, which is left as in vap2022: it asks for the context at the start of the silence, finds
+    # backchannels in filled activity, however short and whoever spoke last, takes the negatives of shift prediction
+    # before holds, predicts a shift only after half a second without a pause, and calls an utterance long that lasts a
+    # second without one. Its scoring of whole silences, in which long ones weigh more, and its keeping of all shifts
+    # where holds are rarer are faults of balance that are mended here.
     "vap2023": Preset(
         name="vap2023",
         silences=replace(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ssl_tt.turns.events import Event, Kind, find_events
+from ssl_tt.turns.non_shift import windows_of_non_shift
 from ssl_tt.turns.sampling import draw, windows
 from ssl_tt.turns.spans import of_windows
 from tests.turns.timelines import marked, of_runs, timeline
@@ -312,6 +313,18 @@ def test_windows_lie_side_by_side_and_only_inside() -> None:
     assert starts.tolist() == [0, 10, 200]
     assert stretch.tolist() == [0, 0, 2]
     assert windows(np.array([5]), np.array([2]), 10)[0].tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("length", "starts"), [(10, []), (11, [0]), (13, [0]), (14, [3]), (23, [3]), (24, [3, 13]), (34, [3, 13, 23])]
+)
+def test_windows_of_non_shift_leave_three_frames_where_there_is_room_and_the_last_one(
+    length: int, starts: list[int]
+) -> None:
+    found = windows_of_non_shift(of_windows(np.array([100]), np.array([100 + length]), np.array([1])), 10)
+    assert (found.start - 100).tolist() == starts
+    assert (found.end - found.start).tolist() == [10] * len(starts)
+    assert set(found.speaker) <= {1}
 
 
 def test_more_positives_add_negatives_and_drop_none() -> None:
