@@ -244,6 +244,12 @@ def test_a_preset_of_frames_refuses_another_rate_in_one_line(
     assert not (tmp_path / "events.csv").exists()
 
 
+def test_help_of_events_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["events", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert [name for name in PRESETS if name not in said] == []
+
+
 def test_an_unknown_preset_is_refused_in_one_line_with_the_nearest(
     tiny_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
