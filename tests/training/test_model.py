@@ -208,7 +208,7 @@ def test_memory_of_a_stream_does_not_grow() -> None:
 # ------------------------------------------------------------------------------------------------------------ training
 
 
-def exclusive_or(model: TurnTaking) -> tuple[Tensor, Tensor]:
+def exclusive_or() -> tuple[Tensor, Tensor]:
     """Samples [4, 2, N] of speakers who hum or are silent, and whether just one of them hums [4, 2, T, 1]."""
     hums = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
     frames = 10
@@ -220,7 +220,7 @@ def exclusive_or(model: TurnTaking) -> tuple[Tensor, Tensor]:
 def losses(config: HeadConfig, train_encoder: bool, steps: int = 40) -> list[float]:
     torch.manual_seed(0)
     model = TurnTaking(Encoder(ENCODER), config, outputs=1)
-    samples, target = exclusive_or(model)
+    samples, target = exclusive_or()
     trained = model if train_encoder else model.head
     optimizer = torch.optim.Adam(trained.parameters(), lr=0.01)
     found = []
