@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 OBJECTIVES = {
     "cpc": "ssl_tt.objectives.cpc:CPC",
+    "cpc2": "ssl_tt.objectives.cpc2:CPC2",
+    "joint": "ssl_tt.objectives.joint:Joint",
     "vqvae": "ssl_tt.objectives.vqvae:VQVAE",
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ssl_tt import __version__
 from ssl_tt.data.atomic import atomically
-from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
+from ssl_tt.objectives.config import JointConfig, VQVAEConfig
 from ssl_tt.recipe import dump
 from ssl_tt.report import figures
 from ssl_tt.report.document import document, figure_element
@@ -135,18 +135,23 @@ def _training(comparison: Comparison) -> Iterator[str]:
         )
     for objective, example in comparison.examples.items():
         config = comparison.recipe.objectives[objective]
-        if isinstance(config, VQVAEConfig) and "codes" in example:
+        parts = tuple(config.parts.values()) if isinstance(config, JointConfig) else (config,)
+        codebooks = [part.codes for part in parts if isinstance(part, VQVAEConfig)]
+        if len(codebooks) == 1 and "codes" in example:
             yield figure_element(
-                figures.code_use(example["codes"], config.codes, objective),
+                figures.code_use(example["codes"], codebooks[0], objective),
                 f"codes-{_id(comparison, objective)}",
                 f"How often each code is chosen in {example['codes'].size:,} held-out frames. A steep fall with few "
                 "codes means a collapsed codebook.",
             )
-        if isinstance(config, CPCConfig) and "accuracy_by_step" in example:
+        if "accuracy_by_step" in example:
             frames = example["input"].shape[1] // comparison.recipe.encoder.stride
             yield figure_element(
                 figures.accuracy_by_step(
-                    example["accuracy_by_step"], 1 / frames, config.step_frames / _frame_rate_hz(comparison), objective
+                    example["accuracy_by_step"],
+                    1 / frames,
+                    example["frames_ahead"] / _frame_rate_hz(comparison),
+                    objective,
                 ),
                 f"contrast-{_id(comparison, objective)}",
                 f"How often the true future scores above all {frames - 1} other frames of its sequence. A curve that "
