@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ssl_tt import recipe
 from ssl_tt.errors import InputError
+from ssl_tt.objectives import OBJECTIVES
 from ssl_tt.recipe import Settings
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
 
@@ -324,7 +325,10 @@ def test_options_alone_make_settings() -> None:
             "option --encoder.stacks.0.dilations: given [], expected a list of 1 or more: a whole number from 1 to "
             "4096",
         ),
-        (["--objective.kind", "cpd"], 'option --objective.kind: given "cpd", expected one of cpc, vqvae'),
+        (
+            ["--objective.kind", "cpd"],
+            f'option --objective.kind: given "cpd", expected one of {", ".join(sorted(OBJECTIVES))}',
+        ),
         (["steps"], "steps: not expected here; give a field as --training.steps 100"),
     ],
 )

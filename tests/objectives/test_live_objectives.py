@@ -7,7 +7,7 @@ from torch import Tensor
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.streaming import Stream, mapped
 from ssl_tt.objectives import build
-from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
+from ssl_tt.objectives.config import CPCConfig, CPCPart, JointConfig, ObjectiveConfig, VQVAEConfig, VQVAEPart
 from ssl_tt.objectives.objective import Objective
 from tests.objectives.small import ENCODER, HOP, tones
 
@@ -19,6 +19,13 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
     "cpc none": CPCConfig(context="none", targets="prelayer"),
     "cpc of both": CPCConfig(context="gru", context_channels=12, predict_from="both"),
     "vqvae": VQVAEConfig(codes=8, code_channels=6),
+    "joint": JointConfig(
+        parts={
+            "cpc": CPCPart(context="gru", context_channels=12),
+            "conv": CPCPart(context="conv", context_channels=12, context_layers=2),
+            "vqvae": VQVAEPart(codes=8, code_channels=6),
+        }
+    ),
 }
 
 

@@ -13,7 +13,15 @@ from ssl_tt.encoder.config import DilationSchedule, EncoderConfig, PrelayerConfi
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import OBJECTIVES, build
-from ssl_tt.objectives.config import CPCConfig, VQVAEConfig
+from ssl_tt.objectives.config import (
+    CPC2Config,
+    CPCConfig,
+    CPCPart,
+    IndependentAugmentation,
+    JointConfig,
+    VQVAEConfig,
+    VQVAEPart,
+)
 from ssl_tt.objectives.objective import Objective
 
 CONFIGS = {
@@ -21,7 +29,25 @@ CONFIGS = {
     "cpc gru": CPCConfig(context="gru", context_channels=20, context_layers=2, steps=2, step_frames=3),
     "cpc conv": CPCConfig(context="conv", context_channels=20, context_layers=2, steps=3),
     "cpc of both": CPCConfig(context="none", targets="prelayer", predict_from="both", steps=3),
+    "cpc mlp": CPCConfig(predictor="mlp", context_channels=20, steps=2),
+    "cpc recurrent": CPCConfig(predictor="recurrent", context_channels=20, steps=3),
+    "cpc transformer": CPCConfig(predictor="transformer", context_channels=16, steps=2),
+    "cpc2": CPC2Config(
+        context_channels=20,
+        horizons=(1, 3),
+        steps=2,
+        negative_count=16,
+        # One batch with other noise and losses every time is not learnt by heart.
+        augment_past=IndependentAugmentation(noise_probability=0.0, dropout_probability=0.0),
+        augment_future=IndependentAugmentation(noise_probability=0.0, dropout_probability=0.0),
+    ),
     "vqvae": VQVAEConfig(codes=32, code_channels=8),
+    "joint": JointConfig(
+        parts={
+            "contrast": CPCPart(context_channels=20, steps=3, negative_count=16),
+            "reconstruction": VQVAEPart(codes=32, code_channels=8, weight=2.0),
+        }
+    ),
 }
 
 objectives = pytest.mark.parametrize("name", CONFIGS)
@@ -49,7 +75,7 @@ def train(objective: Objective, data: Batch, steps: int, autocast: bool = False)
 
 
 def test_every_kind_of_settings_has_its_objective():
-    assert set(OBJECTIVES) == {config.model_fields["kind"].default for config in (CPCConfig, VQVAEConfig)}
+    assert set(OBJECTIVES) == {config.kind for config in CONFIGS.values()}
     for name, config in CONFIGS.items():
         assert type(made(name)).__name__.lower() == config.kind
 

@@ -14,7 +14,7 @@ from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.streaming import Stream
 from ssl_tt.errors import InputError, RunError
 from ssl_tt.objectives import build
-from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
+from ssl_tt.objectives.config import CPCConfig, CPCPart, JointConfig, ObjectiveConfig, VQVAEConfig, VQVAEPart
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.training import export as exporting
 from ssl_tt.training.config import PretrainRecipe
@@ -32,6 +32,15 @@ OBJECTIVES: dict[str, tuple[ObjectiveConfig, tuple[str, ...]]] = {
     "cpc gru": (CPCConfig(context="gru", context_channels=12), ("context",)),
     "cpc conv": (CPCConfig(context="conv", context_channels=12, context_layers=2), ("context", "encoder")),
     "vqvae": (VQVAEConfig(codes=8, code_channels=6), ("codes",)),
+    "joint": (
+        JointConfig(
+            parts={
+                "contrast": CPCPart(context="lstm", context_channels=12),
+                "reconstruction": VQVAEPart(codes=8, code_channels=6),
+            }
+        ),
+        ("codes", "context"),
+    ),
 }
 
 
