@@ -97,7 +97,7 @@ class CPC(Objective):
         z, context = self._encode(samples, speakers=len(samples))
         frames = torch.arange(z.shape[1], device=z.device).expand(z.shape[:2])
         losses, accuracies, _ = self._scores(z, context, z, Pool(frames, left_out=frames, missing=None))
-        ahead = torch.tensor(list(chain(*self.config.frames_ahead)))
+        ahead = torch.tensor(list(chain(*self.config.frames_ahead)), device=z.device)
         return {"input": log_mel, "loss_by_step": losses, "accuracy_by_step": accuracies, "frames_ahead": ahead}
 
     def _encode(self, samples: Tensor, speakers: int, future: Tensor | None = None) -> tuple[Tensor, Tensor]:
