@@ -10,7 +10,7 @@ from ssl_tt.encoder.config import FrontEndConfig, JoinedConfig, LogMelConfig, Pr
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.normalised import corpus_statistics, normalised
 from ssl_tt.objectives import build
-from ssl_tt.objectives.config import CPCConfig, CPCPart, JointConfig, ObjectiveConfig, VQVAEConfig, VQVAEPart
+from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
 from ssl_tt.objectives.objective import Objective
 
 LOGMEL, WAVEFORM = LogMelConfig(mel_bands=16), WaveformConfig(channels=24)
@@ -24,12 +24,6 @@ FRONTENDS: dict[str, FrontEndConfig] = {
 OBJECTIVES: dict[str, ObjectiveConfig] = {
     "cpc": CPCConfig(context="conv", context_channels=20, context_layers=2, steps=3, negative_count=16),
     "vqvae": VQVAEConfig(codes=32, code_channels=8),
-    "joint": JointConfig(
-        parts={
-            "contrast": CPCPart(context="gru", context_channels=20, steps=3, negative_count=16),
-            "reconstruction": VQVAEPart(codes=32, code_channels=8),
-        }
-    ),
 }
 frontends = pytest.mark.parametrize("frontend", FRONTENDS.values(), ids=FRONTENDS.keys())
 objectives = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
