@@ -1,5 +1,6 @@
 """Several objectives on one encoder: the sum of their losses, the union of what they tell."""
 
+import copy
 import typing
 
 import pytest
@@ -58,8 +59,8 @@ def test_there_is_one_encoder_in_the_checkpoint_and_in_a_copy() -> None:
     assert all(key.startswith("encoder.") for key in keys)
     storages = [tensor.data_ptr() for tensor in joint.state_dict().values() if tensor.numel()]
     assert len(set(storages)) == len(storages)
-    joint.double()
-    assert all(part.encoder is joint.encoder for part in joint.parts)
+    for each in (joint.double(), copy.deepcopy(joint)):
+        assert all(part.encoder is each.encoder for part in each.parts)
 
 
 def test_representations_are_the_union_of_one_run_of_the_encoder() -> None:
