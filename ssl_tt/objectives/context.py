@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ssl_tt.encoder.conv import CausalConv1d
 from ssl_tt.encoder.stack import OutputLayer, ResidualBlock
 from ssl_tt.encoder.streaming import mapped
-from ssl_tt.objectives.config import APCConfig, CPCConfig
+from ssl_tt.objectives.config import APCConfig, ContrastConfig
 
 
 class ConvContext(nn.Module):
@@ -59,7 +59,7 @@ class NoContext(nn.Module):
         return z, None
 
 
-def build_context(config: CPCConfig | APCConfig, in_channels: int) -> nn.Module:
+def build_context(config: ContrastConfig | APCConfig, in_channels: int) -> nn.Module:
     """Context network of a recipe: `c, state = context(z, state=None)`, [B, T, C_in] -> [B, T, context_channels]."""
     if config.context == "none":
         return NoContext()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_tt.data.windows import Batch
-from ssl_tt.encoder.encoder import Encoder, EncoderState
+from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.objectives.config import VAEConfig
 from ssl_tt.objectives.decoder import Decoder
 from ssl_tt.objectives.loss import Loss
@@ -58,12 +58,9 @@ class VAE(Objective):
         weight = self.beta * 2 / values
         return Loss(error + weight * divergence.clamp(min=self.config.free_nats).sum(), parts)
 
-    def representations(
-        self, samples: Tensor, state: EncoderState | None = None
-    ) -> tuple[dict[str, Tensor], EncoderState]:
-        """`encoder` [B, T, C] and `latent`, the posterior's mean [B, T, latent_channels], of samples [B, N]."""
-        z, state = self.encoder(samples, state)
-        return {"encoder": z, "latent": self.mean(z)}, state
+    def derived(self, z: Tensor, state: None = None) -> tuple[dict[str, Tensor], None]:
+        """`latent`, the posterior's mean [B, T, latent_channels]."""
+        return {"latent": self.mean(z)}, state
 
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
         """Normalised log-mel `input` and, from the posterior's mean, `reconstruction`; [B, T * stride, M]."""

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_tt.data.windows import Batch
-from ssl_tt.encoder.encoder import Encoder, EncoderState
+from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.objectives.config import VQVAEConfig
 from ssl_tt.objectives.decoder import Decoder
 from ssl_tt.objectives.loss import Loss
@@ -39,13 +39,10 @@ class VQVAE(Objective):
         }
         return Loss(error + self.config.commitment * quantized.commitment + quantized.codebook_loss, parts)
 
-    def representations(
-        self, samples: Tensor, state: EncoderState | None = None
-    ) -> tuple[dict[str, Tensor], EncoderState]:
-        """`encoder` [B, T, C] and `codes`, vectors of the nearest codes [B, T, code_channels], of samples [B, N]."""
-        z, state = self.encoder(samples, state)
+    def derived(self, z: Tensor, state: None = None) -> tuple[dict[str, Tensor], None]:
+        """`codes`, the vectors of the nearest codes [B, T, code_channels]."""
         _, vectors = self.quantizer.quantize(self.project(z))
-        return {"encoder": z, "codes": vectors}, state
+        return {"codes": vectors}, state
 
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
         """Of samples [B, N]: `input` and `reconstruction`, normalised log-mel [B, T * stride, M], and `codes`.

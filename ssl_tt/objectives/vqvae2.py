@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_tt.data.windows import Batch
-from ssl_tt.encoder.encoder import Encoder, EncoderState
+from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import VQVAE2Config
 from ssl_tt.objectives.decoder import Decoder
@@ -19,9 +19,8 @@ from ssl_tt.objectives.top_level import Hold, LayerStates, top_decoder, top_enco
 
 
 class VQVAE2State(NamedTuple):
-    """Past of the encoder, of the top level, of what it holds for the frames below, and of its decoder."""
+    """Past of the top level, of what it holds for the frames below, and of its decoder."""
 
-    encoder: EncoderState
     top: LayerStates
     held: Tensor
     told: LayerStates
@@ -65,20 +64,16 @@ class VQVAE2(Objective):
         }
         return Loss(error + self.config.commitment * commitment + codebook_loss, parts)
 
-    def representations(
-        self, samples: Tensor, state: VQVAE2State | None = None
-    ) -> tuple[dict[str, Tensor], VQVAE2State]:
-        """`encoder` [B, T, C]; `bottom` and `top`, vectors of the codes [B, T, code_channels]; of samples [B, N].
+    def derived(self, z: Tensor, state: VQVAE2State | None = None) -> tuple[dict[str, Tensor], VQVAE2State]:
+        """`bottom` and `top`, vectors of the codes [B, T, code_channels].
 
         The top's are those that are known at the end of each frame, zeros before the first.
         """
-        z, encoder_state = self.encoder(samples, state.encoder if state else None)
         top, top_state = self.top(z, state.top if state else None)
         held, held_state = self.hold(self.top_quantizer.quantize(top)[1], z.shape[1], state.held if state else None)
         told, told_state = self.told(held, state.told if state else None)
         _, bottom = self.bottom_quantizer.quantize(self.project(torch.cat((z, told), dim=2)))
-        found = {"encoder": z, "bottom": bottom, "top": held}
-        return found, VQVAE2State(encoder_state, top_state, held_state, told_state)
+        return {"bottom": bottom, "top": held}, VQVAE2State(top_state, held_state, told_state)
 
     @property
     def cycle_samples(self) -> int:
