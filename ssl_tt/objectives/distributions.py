@@ -80,7 +80,7 @@ class LogisticMixture(Distribution):
 
     def forward(self, values: Tensor) -> Tensor:
         # By ear: of the values themselves, quiet speech would hardly reach the network.
-        return self.embedding(compress(self._position(values)).unsqueeze(-1))
+        return self.embedding(compress(self._position(values, self.embedding.weight.dtype)).unsqueeze(-1))
 
     def initial(self) -> Tensor:
         places = (2 * torch.arange(self.mixtures) + 1) / self.mixtures - 1
@@ -91,7 +91,7 @@ class LogisticMixture(Distribution):
         with torch.autocast(parameters.device.type, enabled=False):
             logits, means, log_scales = self._mixture(parameters)
             half_step = 1 / (self.levels - 1)
-            distance = self._position(values).to(means.dtype).unsqueeze(-1) - means
+            distance = self._position(values, means.dtype).unsqueeze(-1) - means
             above = (distance + half_step) * torch.exp(-log_scales)
             below = (distance - half_step) * torch.exp(-log_scales)
             # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): no difference of nearly equal numbers.
@@ -114,8 +114,8 @@ class LogisticMixture(Distribution):
         logits, means, log_scales = parameters.chunk(3, dim=-1)
         return logits, means, log_scales.clamp(min=LEAST_LOG_SCALE)
 
-    def _position(self, values: Tensor) -> Tensor:
-        return 2 * values / (self.levels - 1) - 1
+    def _position(self, values: Tensor, dtype: torch.dtype) -> Tensor:
+        return 2 * values.to(dtype) / (self.levels - 1) - 1
 
 
 def _inverse(logits: Tensor, noise: Tensor) -> Tensor:
