@@ -1,12 +1,13 @@
 """Sequences of integers, one after another: a gated causal stack tells how likely the next one is."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_tt.encoder.conv import Ring
+from ssl_tt.encoder.conv import CausalConv1d, Ring
 from ssl_tt.encoder.receptive_field import SKIP, compose, layer, union
 from ssl_tt.encoder.stack import GatedBlock
 from ssl_tt.objectives.distributions import Distribution
@@ -59,7 +60,7 @@ class Autoregressive(nn.Module):
 
         The layers keep what they need of the past, so that a value costs the same however many there are.
         """
-        rings = [Ring(block.dilated, len(noise)) for block in self.blocks]
+        rings = [Ring(cast(CausalConv1d, block.dilated), len(noise)) for block in self.blocks]
         conditions = self._conditions(condition)
         repeat = noise.shape[1] // conditions[0].shape[1] if conditions else 1
         heard = self.output.weight.new_zeros(len(noise), 1, self.channels)
@@ -79,7 +80,8 @@ class Autoregressive(nn.Module):
         return [] if self.condition is None else list(self.condition(condition).chunk(len(self.blocks), dim=-1))
 
     def _run(self, heard: Tensor, conditions: list[Tensor], states: Sequence[Ring | None]) -> Tensor:
+        given: Sequence[Tensor | None] = conditions or [None] * len(self.blocks)
         x = F.pad(heard, (0, self.channels))  # the stream, and the sum of skips
-        for block, state, condition in zip(self.blocks, states, conditions or [None] * len(self.blocks), strict=True):
+        for block, state, condition in zip(self.blocks, states, given, strict=True):
             x, _ = block(x, state, condition)
         return self.output(F.relu(self.hidden(F.relu(x))))

@@ -78,8 +78,8 @@ class WaveNetConfig(Settings):
     """Dilation of each block, samples; with kernel 2 the next sample depends on the 1,024 before it."""
     cycles: Annotated[int, Field(ge=1, le=16)] = 2
     """How many times the dilations are gone through."""
-    train_frames: Annotated[int, Field(ge=1, le=100_000)] | None = 25
-    """Frames of each window, in one piece drawn at random, whose samples a training step decodes; all if `none`."""
+    train_frames: Annotated[int, Field(ge=1, le=1_000_000)] = 25
+    """Frames of each window, in one piece drawn at random, whose samples a training step decodes; or all there are."""
     speaker_channels: Annotated[int, Field(ge=0, le=4096)] = 0
     """Channels of what tells the decoder who speaks: a linear map of the window's mean log-mel, so that the codes need
     not; 0 for none."""

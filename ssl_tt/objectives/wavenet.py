@@ -50,7 +50,7 @@ class WaveNet(nn.Module):
         """Mean -log p of a sample, nats: of a piece of `train_frames` a sequence, which torch's generator draws."""
         n_frames, wanted = codes.shape[1], self.config.train_frames
         samples = samples[:, : n_frames * self.hop_samples].unflatten(1, (n_frames, self.hop_samples))
-        if wanted is not None and wanted < n_frames:
+        if wanted < n_frames:
             starts = torch.randint(n_frames - wanted + 1, (len(codes), 1), device=codes.device)
             frames = starts + torch.arange(wanted, device=codes.device)
             rows = torch.arange(len(codes), device=codes.device).unsqueeze(1)

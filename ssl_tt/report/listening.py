@@ -55,14 +55,14 @@ def write_reconstruction(
 def resynthesise(objective: Objective, samples: Tensor, seed: int) -> Tensor:
     """Samples [S, N] as a run in evaluation mode rebuilds them; InputError if it has no decoder."""
     drawn = objective.diagnostics(samples)
+    if "reconstruction" in drawn:
+        return griffin_lim(objective.encoder.log_mel, drawn["reconstruction"], seed)
     if isinstance(objective, VQVAE):
         return objective.sound(drawn["codes"], seed, drawn["input"])
-    if "reconstruction" not in drawn:
-        raise InputError(
-            f"a run of {type(objective).__name__} has no decoder and rebuilds nothing; expected one of an autoencoder, "
-            'such as objective.kind "vqvae"'
-        )
-    return griffin_lim(objective.encoder.log_mel, drawn["reconstruction"], seed)
+    raise InputError(
+        f"a run of {type(objective).__name__} has no decoder and rebuilds nothing; expected one of an autoencoder, "
+        'such as objective.kind "vqvae"'
+    )
 
 
 def log_spectral_distance(first: Tensor, second: Tensor) -> Tensor:

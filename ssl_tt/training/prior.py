@@ -7,7 +7,7 @@ RUN/prior/sample.npy, sample.wav           codes drawn from it, and what the dec
 import json
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -150,9 +150,10 @@ def _run(run: Path) -> tuple[VQVAE, str]:
     return objective, checkpoint.identity(best)
 
 
-def _known(folder: Path) -> dict[str, object]:
+def _known(folder: Path) -> dict[str, Any]:
     path = folder / "prior.json"
-    return json.loads(path.read_bytes()) if path.exists() else {}
+    found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+    return found
 
 
 @torch.inference_mode()
