@@ -5,7 +5,6 @@ loud the end will be; here it follows what was heard so far. And a filter of lin
 these have minimum phase.
 """
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -14,6 +13,7 @@ from scipy.signal import butter, sosfilt, unit_impulse
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_tt.data.companding import compress, expand
 from ssl_tt.data.config import AugmentationConfig
 from ssl_tt.timebase import samples as samples_of
 
@@ -69,11 +69,9 @@ def with_noise(samples: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
     return samples + noise * power.clamp(min=1e-20).sqrt() * 10 ** (-snr_db[:, None] / 20)
 
 
-def mu_law(samples: Tensor, mu: int = 255) -> Tensor:
+def mu_law(samples: Tensor) -> Tensor:
     """Samples in [-1, 1] as 8 bits of mu-law tell them: 127 magnitudes beside zero, fine where it is soft (G.711)."""
-    steps, scale = mu // 2, math.log1p(mu)
-    code = (torch.log1p(mu * samples.abs().clamp(max=1)) / scale * steps).round()
-    return samples.sign() * torch.expm1(code / steps * scale) / mu
+    return expand((compress(samples) * 127).round() / 127)
 
 
 def without(samples: Tensor, start: Tensor, length: Tensor) -> Tensor:

@@ -57,8 +57,7 @@ class APC(Objective):
 
     def _predict(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Log-mel of samples [B, N] and what was predicted of it, frame by frame: both [B, T * stride, M]."""
-        features, _ = self.encoder.features(samples)
-        z, _ = self.encoder.encode_features(features)
+        log_mel, z = self.encoder.log_mel_and_representation(samples)
         ahead, stride = self.config.steps_ahead, self.encoder.config.stride
         if z.shape[1] <= ahead:
             raise InputError(
@@ -68,5 +67,4 @@ class APC(Objective):
         context, _ = self.context(z)
         predicted = self.predictor(context[:, :-ahead]).float()
         predicted = rearrange(predicted, "b t (stride m) -> b (t stride) m", stride=stride)
-        log_mel = self.encoder.log_mel_of(samples, features)[:, : z.shape[1] * stride]
         return log_mel, torch.cat([torch.zeros_like(log_mel[:, : ahead * stride]), predicted], dim=1)

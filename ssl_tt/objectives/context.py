@@ -8,6 +8,7 @@ from ssl_tt.encoder.conv import CausalConv1d
 from ssl_tt.encoder.stack import OutputLayer, ResidualBlock
 from ssl_tt.encoder.streaming import mapped
 from ssl_tt.objectives.config import APCConfig, ContrastConfig
+from ssl_tt.objectives.layers import Layers, LayerStates
 
 
 class ConvContext(nn.Module):
@@ -15,7 +16,7 @@ class ConvContext(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, layers: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
+        self.layers = Layers(
             [
                 CausalConv1d(in_channels, channels, kernel=1),
                 *(ResidualBlock(channels, kernel=3, dilation=3**i, branches=layers) for i in range(layers)),
@@ -23,12 +24,8 @@ class ConvContext(nn.Module):
             ]
         )
 
-    def forward(self, z: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x, states = z, []
-        for layer, past in zip(self.layers, state or (None,) * len(self.layers), strict=True):
-            x, past = layer(x, past)
-            states.append(past)
-        return x, tuple(states)
+    def forward(self, z: Tensor, state: LayerStates | None = None) -> tuple[Tensor, LayerStates]:
+        return self.layers(z, state)
 
 
 class _Recurrent(nn.RNNBase):

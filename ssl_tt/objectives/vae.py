@@ -43,7 +43,7 @@ class VAE(Objective):
         self.register_buffer("steps", torch.tensor(0))  # optimizer steps so far: beta is a function of them
 
     def forward(self, batch: Batch) -> Loss:
-        log_mel, z = self._encode(rearrange(batch.samples, "b s n -> (b s) n"))
+        log_mel, z = self.encoder.log_mel_and_representation(rearrange(batch.samples, "b s n -> (b s) n"))
         mean, log_variance = self.mean(z).float(), self.log_variance(z).float()
         latent = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         error = F.mse_loss(self.decoder(latent).float(), log_mel)
@@ -64,14 +64,8 @@ class VAE(Objective):
 
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
         """Normalised log-mel `input` and, from the posterior's mean, `reconstruction`; [B, T * stride, M]."""
-        log_mel, z = self._encode(samples)
+        log_mel, z = self.encoder.log_mel_and_representation(samples)
         return {"input": log_mel, "reconstruction": self.decoder(self.mean(z)).float()}
-
-    def _encode(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-mel [B, T * stride, M], no longer than what is encoded, and the encoder's output [B, T, C] of [B, N]."""
-        features, _ = self.encoder.features(samples)
-        z, _ = self.encoder.encode_features(features)
-        return self.encoder.log_mel_of(samples, features)[:, : z.shape[1] * self.encoder.config.stride], z
 
     @property
     def beta(self) -> float:

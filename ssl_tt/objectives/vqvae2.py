@@ -12,10 +12,11 @@ from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import VQVAE2Config
 from ssl_tt.objectives.decoder import Decoder
+from ssl_tt.objectives.layers import LayerStates
 from ssl_tt.objectives.loss import Loss
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.objectives.quantizer import Quantized, Quantizer
-from ssl_tt.objectives.top_level import Hold, LayerStates, top_decoder, top_encoder
+from ssl_tt.objectives.top_level import Hold, top_decoder, top_encoder
 
 
 class VQVAE2State(NamedTuple):
@@ -98,8 +99,7 @@ class VQVAE2(Objective):
         self.bottom_quantizer.update()
 
     def _reconstruct(self, samples: Tensor) -> tuple[Tensor, Quantized, Quantized, Tensor]:
-        features, _ = self.encoder.features(samples)
-        z, _ = self.encoder.encode_features(features)
+        log_mel, z = self.encoder.log_mel_and_representation(samples)
         if z.shape[1] < self.config.top_stride:
             raise InputError(
                 f"window of {z.shape[1]} frames, expected at least the {self.config.top_stride} of a frame of the top "
@@ -110,6 +110,4 @@ class VQVAE2(Objective):
         told, _ = self.told(held)
         bottom = self.bottom_quantizer(self.project(torch.cat((z, told), dim=2)))
         reconstruction = self.decoder(torch.cat((held, bottom.vectors), dim=2)).float()
-        # Feature frames at the end that do not fill the encoder's stride have no code.
-        log_mel = self.encoder.log_mel_of(samples, features)[:, : reconstruction.shape[1]]
         return log_mel, top, bottom, reconstruction

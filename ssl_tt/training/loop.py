@@ -207,9 +207,9 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def adamw(objective: Objective, config: TrainingConfig) -> torch.optim.Optimizer:
+def adamw(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW that decays matrices and kernels only: biases and gains have no reason to be small."""
-    parameters = [p for p in objective.parameters() if p.requires_grad]
+    parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
