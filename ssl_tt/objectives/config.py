@@ -12,22 +12,27 @@ from ssl_tt.recipe import Settings
 StepFrames = Annotated[int, Field(ge=1, le=100)]
 
 
-class _Contrast(Settings):
+class ContextConfig(Settings):
+    """What is made of the encoder's output by those who predict."""
+
+    context: Literal["lstm", "gru", "conv", "none"] = "lstm"
+    """Context network over the encoder's output; `conv` is a stack of causal dilated residual blocks. With `none` the
+    encoder's output itself is the context, as a long field allows; `targets` of CPC is then "prelayer"."""
+    context_channels: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Channels of the context network."""
+    context_layers: Annotated[int, Field(ge=1, le=16)] = 1
+    """Layers of the recurrent context, or residual blocks of the convolutional one (dilations 1, 3, 9, ...)."""
+
+
+class _Contrast(ContextConfig):
     """What CPC and CPC v2 have in common."""
 
     targets: Literal["encoder", "prelayer"] = "encoder"
     """What is predicted: the encoder's output as in the paper, or that of its strided pre-layer, which sees a few
     hundredths of a second. An output whose field is longer than the step ahead shares its input with the context, and
     is recognised by that alone."""
-    context: Literal["lstm", "gru", "conv", "none"] = "lstm"
-    """Context network over the encoder's output; `conv` is a stack of causal dilated residual blocks. With `none` the
-    encoder's output itself is the context, as a long field allows; `targets` is then "prelayer"."""
     predict_from: Literal["own", "both"] = "own"
     """Whose contexts predict a channel's future: its own, or those of both speakers of the window."""
-    context_channels: Annotated[int, Field(ge=1, le=4096)] = 256
-    """Channels of the context network."""
-    context_layers: Annotated[int, Field(ge=1, le=16)] = 1
-    """Layers of the recurrent context, or residual blocks of the convolutional one (dilations 1, 3, 9, ...)."""
     steps: Annotated[int, Field(ge=1, le=200)] = 12
     """Number of prediction steps H, of each horizon where there are several."""
     predictor: Literal["linear", "mlp", "recurrent", "transformer"] = "linear"
@@ -243,19 +248,12 @@ class VAEConfig(Settings):
     """Channels inside the decoder; those of the encoder if not given."""
 
 
-class APCConfig(Settings):
+class APCConfig(ContextConfig):
     """Autoregressive predictive coding (Chung et al. 2019, arXiv 1904.03240) of the log-mel."""
 
     kind: Literal["apc"] = "apc"
     steps_ahead: Annotated[int, Field(ge=1, le=200)] = 3
     """Encoder frames between the context and the frame it predicts; the next frame is 1."""
-    context: Literal["lstm", "gru", "conv", "none"] = "lstm"
-    """Context network over the encoder's output; `conv` is a stack of causal dilated residual blocks. With `none` the
-    encoder's output itself is the context."""
-    context_channels: Annotated[int, Field(ge=1, le=4096)] = 256
-    """Channels of the context network."""
-    context_layers: Annotated[int, Field(ge=1, le=16)] = 1
-    """Layers of the recurrent context, or residual blocks of the convolutional one (dilations 1, 3, 9, ...)."""
 
 
 class Weighted(Settings):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ssl_tt.encoder.conv import CausalConv1d
 from ssl_tt.encoder.stack import OutputLayer, ResidualBlock
 from ssl_tt.encoder.streaming import mapped
-from ssl_tt.objectives.config import APCConfig, ContrastConfig
+from ssl_tt.objectives.config import ContextConfig
 from ssl_tt.objectives.layers import Layers, LayerStates
 
 
@@ -56,7 +56,7 @@ class NoContext(nn.Module):
         return z, None
 
 
-def build_context(config: ContrastConfig | APCConfig, in_channels: int) -> nn.Module:
+def build_context(config: ContextConfig, in_channels: int) -> nn.Module:
     """Context network of a recipe: `c, state = context(z, state=None)`, [B, T, C_in] -> [B, T, context_channels]."""
     if config.context == "none":
         return NoContext()
