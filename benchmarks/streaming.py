@@ -6,16 +6,17 @@ Every 20 ms a chunk of each stream comes in and its frames go out: log-mel, then
 3, dilations 1, 3, 9, 27) on 80 mel bands, at 50 frames a second and at 100 (stride 1, two frames a chunk). One thread
 runs 1, 8 or 64 streams together. Prints a table in Markdown and writes the numbers as JSON.
 
-`stream` keeps the past as state: `ssl_tt.Stream` in PyTorch, and the graph of `ssl-tt export` in onnxruntime. `window`
-keeps none and encodes the last 1, 5 or 20 s anew for each chunk, as systems do whose encoder has no state. Both give
-the same frames as long as the window holds the receptive field.
+`stream` keeps the past as state: `ssl_tt.Stream` in PyTorch, and the graph of `ssl-tt export` in onnxruntime, with fp32
+and with int8 weights, its states handed to and fro between two sets of buffers. `window` keeps none and encodes the
+last 1, 5 or 20 s anew for each chunk, as systems do whose encoder has no state. Both give the same frames as long as
+the window holds the receptive field (int8 weights nearly so).
 
 All cases take turns, so whatever else the machine is doing weighs on all alike; each number is the median of the
 repeats, with their range, a repeat being the median of some chunks. Of windows at most 64 s are encoded at once, which
 bounds the memory; where there are more, the parts follow one another and are timed once, as they take seconds. Live,
 the caches are colder than here, where one chunk follows another at once. Every weight must be read once for a chunk,
 whatever the streams: `weights` and the rate at which one core reads as much, timed here too, give the least time in
-fp32.
+fp32; int8 weights are a quarter of it.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from ssl_tt.encoder.streaming import Stream
 from ssl_tt.objectives.config import VQVAEConfig
 from ssl_tt.objectives.vqvae import VQVAE
 from ssl_tt.training.export import export_encoder, export_stream, onnx_session
+from ssl_tt.training.int8 import BLOCK
 
 SAMPLE_RATE_HZ = 16000
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
@@ -82,10 +85,11 @@ def cases(n_stacks: int, stride: int, folder: Path) -> list[Case]:
     """Every engine and way of one encoder, for every number of streams."""
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(stride=stride, stacks=(StackConfig(),) * n_stacks)).eval()
-    stream_path, encoder_path = folder / "stream.onnx", folder / "encoder.onnx"
+    stream_path, int8_path, encoder_path = folder / "stream.onnx", folder / "int8.onnx", folder / "encoder.onnx"
     description = export_stream(VQVAE(VQVAEConfig(), encoder), stream_path, ("encoder",), CHUNK_SAMPLES)
     export_encoder(encoder, encoder_path)
-    live, whole = onnx_session(stream_path), onnx_session(encoder_path)
+    export_stream(VQVAE(VQVAEConfig(), encoder), int8_path, ("encoder",), CHUNK_SAMPLES, "int8")
+    live, int8, whole = onnx_session(stream_path), onnx_session(int8_path), onnx_session(encoder_path)
     made = []
     for streams in STREAMS:
         chunk = noise(streams, CHUNK_SAMPLES)
@@ -97,6 +101,9 @@ def cases(n_stacks: int, stride: int, folder: Path) -> list[Case]:
         }
         made.append(Case(common | {"way": "stream", "engine": "PyTorch"}, pytorch_stream(encoder, chunk)))
         made.append(Case(common | {"way": "stream", "engine": "onnxruntime"}, onnx_stream(live, description, chunk)))
+        quarter = {"weights_megabytes": 1e-6 * (1 + 4 / BLOCK) * encoder.parameter_count}
+        way = {"way": "stream", "engine": "onnxruntime int8"}
+        made.append(Case(common | quarter | way, onnx_stream(int8, description, chunk)))
         for seconds in WINDOW_SECONDS:
             parts = window_parts(streams, seconds)
             way = common | {"way": f"window of {seconds} s"}
@@ -129,16 +136,29 @@ def pytorch_window(encoder: Encoder, parts: list[np.ndarray]) -> Step:
 
 
 def onnx_stream(session: Any, description: dict[str, Any], chunk: np.ndarray) -> Step:
-    """The states are handed from output to input, as a server would."""
+    """Two sets of buffers for the states take turns, so that nothing is copied or allocated."""
+
+    def buffer(entry: dict[str, Any]) -> Any:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros([len(chunk), *entry["shape"][1:]], np.float32))
+
     states = description["states"]
-    feed = {state["name"]: np.zeros([len(chunk), *state["shape"][1:]], np.float32) for state in states}
-    feed["samples"] = chunk
-    outputs = ["encoder", *(state["next"] for state in states)]
+    samples, frames = onnxruntime.OrtValue.ortvalue_from_numpy(chunk), buffer(description["outputs"][0])
+    now, after = [[buffer(state) for state in states] for _ in range(2)]
+    bindings = []
+    for given, following in ((now, after), (after, now)):
+        binding = session.io_binding()
+        binding.bind_ortvalue_input("samples", samples)
+        binding.bind_ortvalue_output("encoder", frames)
+        for state, past, future in zip(states, given, following, strict=True):
+            binding.bind_ortvalue_input(state["name"], past)
+            binding.bind_ortvalue_output(state["next"], future)
+        bindings.append(binding)
+    turns = cycle(bindings)
 
     def step() -> np.ndarray:
-        frames, *following = session.run(outputs, feed)
-        feed.update(zip((state["name"] for state in states), following, strict=True))
-        return frames
+        samples.update_inplace(chunk)
+        session.run_with_iobinding(next(turns))
+        return frames.numpy()
 
     return step
 
@@ -198,7 +218,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         spread = f" ({least:.3g} to {most:.3g})" if least < most else ""
         cells.setdefault(key, {})[row["way"]] = f"{median:.3g}{spread}"
     for (rate, stacks, megabytes, streams, engine), found in cells.items():
-        times = " | ".join(found[way] for way in ways)
+        times = " | ".join(found.get(way, "") for way in ways)
         lines.append(f"| {rate:g} | {stacks} | {megabytes:.1f} MB | {streams} | {engine} | {times} |")
     return "\n".join(lines)
 

@@ -284,9 +284,9 @@ class Probe(Verb):
 
 @dataclass
 class Events(Verb):
-    """Find the turn-taking events of a manifest; no audio is needed.
+    """Find the turn-taking events of a manifest and count them by kind; no audio is needed.
 
-    Example: ssl-tt events corpora/primock57/manifest.jsonl --out events.csv
+    Example: ssl-tt events corpora/primock57/manifest.jsonl --out events.csv --preset vap2022
     """
 
     manifest: Positional[Path]
@@ -294,17 +294,19 @@ class Events(Verb):
     out: Path
     """File to write: .jsonl, .csv, or .txt with labels for Audacity (of one conversation)."""
     preset: str = "inoue2024"
-    """Definition of the events."""
+    """Definition of the events: vap2022, vap2023, vap_event, inoue2024, skantze2017 or roddy2018."""
     conversation: MaybeText = None
     """Id of the only conversation to look at."""
-    frame_rate_hz: float = 50.0
-    """Frames a second of the voice activity that the definition is applied to, Hz."""
+    frame_rate_hz: MaybeNumber = None
+    """Frames a second of the voice activity that the definition is applied to, Hz; 50, or the preset's own 20."""
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt.turns.event_files import write_events
 
-        n = write_events(self.manifest, self.out, self.preset, self.frame_rate_hz, self.conversation)
-        print(f"{self.out}: {n} events")
+        counts = write_events(self.manifest, self.out, self.preset, self.frame_rate_hz, self.conversation)
+        print(f"{self.out}: {sum(counts.values())} events")
+        for kind, count in counts.items():
+            print(f"{count:8} {kind}")
 
 
 @dataclass
@@ -474,11 +476,13 @@ class Export(Verb):
     """What stream.onnx gives: encoder, and other sequences that the objective has, such as context or codes."""
     chunk_ms: MaybeNumber = None
     """Length of a chunk, ms: a whole number of frames; one frame if not given."""
+    weights: Literal["fp32", "int8"] = "fp32"
+    """Weights of stream.onnx: int8 for half the time a frame, and features that differ by some percent."""
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt.training.export import export
 
-        for exported in export(self.checkpoint, self.out, self.representations, self.chunk_ms):
+        for exported in export(self.checkpoint, self.out, self.representations, self.chunk_ms, self.weights):
             print(exported)
 
 

@@ -19,6 +19,7 @@ from ssl_tt import cli, recipe
 from ssl_tt.data.manifest import read_manifest
 from ssl_tt.errors import InputError, RunError, StoppedEarly
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
+from ssl_tt.turns.presets import PRESETS
 
 WITH_A_RECIPE = {"pretrain": PretrainRecipe, "compare": CompareRecipe, "demo": CompareRecipe}
 
@@ -137,24 +138,29 @@ def test_check_lists_all_bad_items_and_writes_the_good_ones(
     assert len(read_manifest(clean)) == 6
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".txt"])
-def test_events_are_written_in_every_format(suffix: str, tmp_path: Path) -> None:
-    # A ####....      .... B     a shift; A speaks again after B: another.
-    segments = {"A": [[1.0, 4.0], [8.5, 11.0]], "B": [[5.0, 8.0]]}
+def call_of(segments: dict[str, list[list[float]]], duration_seconds: float, folder: Path) -> Path:
+    """Manifest of one call without audio."""
     line = {
         "id": "call",
         "audio": None,
         "sample_rate_hz": None,
         "channels": 2,
-        "duration_seconds": 12.0,
+        "duration_seconds": duration_seconds,
         "speakers": ["A", "B"],
         "segments": segments,
         "sha256": None,
         "split": None,
         "provenance": {},
     }
-    manifest = tmp_path / "manifest.jsonl"
+    manifest = folder / "manifest.jsonl"
     manifest.write_text(json.dumps(line) + "\n")
+    return manifest
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".txt"])
+def test_events_are_written_in_every_format(suffix: str, tmp_path: Path) -> None:
+    # A ####....      .... B     a shift; A speaks again after B: another.
+    manifest = call_of({"A": [[1.0, 4.0], [8.5, 11.0]], "B": [[5.0, 8.0]]}, 12.0, tmp_path)
     out = tmp_path / f"events{suffix}"
     assert cli.main(["events", str(manifest), "--out", str(out)]) == 0
     expected = [("shift", 4.0, 5.0, "A", "B"), ("shift", 8.0, 8.5, "B", "A")]
@@ -167,6 +173,92 @@ def test_events_are_written_in_every_format(suffix: str, tmp_path: Path) -> None
     names = ("start_seconds", "end_seconds")
     found = [(row["kind"], *(float(row[name]) for name in names), row["previous"], row["next"]) for row in rows]
     assert found == expected
+
+
+EVENTS_OF_A_CALL = {  # kind, start, region, decision, who had the turn, speaker: how each is written
+    "vap2022": {
+        "predict_backchannel 3.1 3.1 3.6 A B": "predict_backchannel B",
+        "short 3.6 3.6 3.8 A B": "short B",
+        "backchannel 3.6 3.6 3.8 A B": "backchannel B",
+        "non_shift 3.9 3.9 6.0 A A": "non_shift A",
+        "hold 5.0 5.04 5.14 A A": "hold A > A",
+        "predict_shift 7.0 7.0 7.5 A B": "predict_shift A > B",
+        "shift 7.5 7.54 7.64 A B": "shift A > B",
+        "long 8.0 8.0 8.2 A B": "long B",
+        "shift_overlap 11.6 11.64 11.74 B A": "shift_overlap B > A",
+    },
+    "vap2023": {"hold 10.0 10.04 10.24 B B": "hold B > B"},
+    "vap_event": {},
+    "inoue2024": {"shift 7.5 7.52 7.54 A B": "shift A > B"},
+    "skantze2017": {"shift 7.5 7.95 8.0 A B": "shift A > B"},
+    "roddy2018": {
+        "shift 7.5 7.95 8.0 A B": "shift A > B",
+        "overlap 11.6 11.65 11.7 B A": "overlap B > A",
+        "long 8.0 8.45 8.5 A B": "long B",
+    },
+}
+
+
+@pytest.mark.parametrize("preset", EVENTS_OF_A_CALL)
+def test_events_of_every_preset_are_written_and_counted(
+    preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segments = {
+        "A": [[0.0, 5.0], [5.3, 7.5], [11.6, 13.4]],
+        "B": [[3.6, 3.9], [8.0, 10.0], [10.4, 12.0]],
+    }
+    if preset == "roddy2018":  # segments under 25 ms are no speech, even if two fill a frame in the middle of a pause
+        segments["B"][1:1] = [[7.6, 7.624], [7.625, 7.649]]
+    manifest = call_of(segments, 14.0, tmp_path)
+    rows = {}
+    for suffix in ("jsonl", "csv", "txt"):
+        out = tmp_path / f"events.{suffix}"
+        assert cli.main(["events", str(manifest), "--out", str(out), "--preset", preset]) == 0
+        said = capsys.readouterr().out.splitlines()
+        lines = out.read_text().splitlines()
+        rows[suffix] = [json.loads(line) for line in lines] if suffix == "jsonl" else lines
+        kinds = [row["kind"] for row in rows["jsonl"]]
+        assert said[0] == f"{out}: {len(kinds)} events"
+        assert {kind: int(n) for n, kind in map(str.split, said[1:])} == {
+            kind: kinds.count(kind) for kind in PRESETS[preset].kinds
+        }
+    assert [dict(row) for row in csv.DictReader(rows["csv"])] == [
+        {name: str(value) for name, value in row.items()} for row in rows["jsonl"]
+    ]
+    names = ("kind", "start_seconds", "region_start_seconds", "decision_seconds", "previous", "next")
+    labels = {
+        " ".join(str(row[name]) for name in names): line.split("\t")[2]
+        for row, line in zip(rows["jsonl"], rows["txt"], strict=True)
+    }
+    assert EVENTS_OF_A_CALL[preset].items() <= labels.items()
+
+
+def test_a_preset_of_frames_refuses_another_rate_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = call_of({"A": [[1.0, 4.0]], "B": [[5.0, 8.0]]}, 12.0, tmp_path)
+    options = ["--out", str(tmp_path / "events.csv"), "--preset", "roddy2018", "--frame-rate-hz", "50"]
+    code, line = failed(capsys, "events", str(manifest), *options)
+    assert code == 2
+    assert "'call'" in line
+    assert "--frame-rate-hz 20" in line
+    assert not (tmp_path / "events.csv").exists()
+
+
+def test_help_of_events_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["events", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert [name for name in PRESETS if name not in said] == []
+
+
+def test_an_unknown_preset_is_refused_in_one_line_with_the_nearest(
+    tiny_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--out", str(tmp_path / "events.csv"), "--preset", "rody2018"]
+    assert failed(capsys, "events", str(tiny_corpus), *options) == (
+        2,
+        "unknown preset 'rody2018'; did you mean 'roddy2018'?",
+    )
 
 
 def test_labels_of_several_conversations_are_refused(

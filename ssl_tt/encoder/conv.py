@@ -25,7 +25,7 @@ def _with_past(x: Tensor, state: Tensor | None, past: int) -> Tensor:
     return F.pad(x, (0, 0) * (x.ndim - 2) + (past, 0)) if past else x  # padding by nothing would still copy
 
 
-def _framed(x: Tensor, state: Tensor | None, past: int, stride: int) -> tuple[Tensor, int, Tensor]:
+def framed(x: Tensor, state: Tensor | None, past: int, stride: int) -> tuple[Tensor, int, Tensor]:
     """The input after its past, how many frames out it completes, and the state after them."""
     x = _with_past(x, state, past)
     n_frames = max(0, (x.shape[1] - past) // stride)
@@ -90,11 +90,11 @@ class CausalConv1d(nn.Conv1d):
         if isinstance(state, Ring):
             return F.linear(state.taps(x).flatten(2), self.weight.flatten(1), self.bias), state
         stride = self.stride[0]
-        x, n_frames, state = _framed(x, state, self.past, stride)
+        x, n_frames, state = framed(x, state, self.past, stride)
         if n_frames == 0:  # a convolution refuses an input shorter than its kernel
             return x.new_zeros(x.shape[0], 0, self.out_channels), state
         if n_frames <= FEW_FRAMES and self.groups == 1:
-            return F.linear(self._taps(x, n_frames), self.weight.flatten(1), self.bias), state
+            return F.linear(self._taps(x), self.weight.flatten(1), self.bias), state
         image = F.conv2d(
             _as_image(x),
             self.weight.unsqueeze(2),
@@ -105,14 +105,11 @@ class CausalConv1d(nn.Conv1d):
         )
         return _as_sequence(image), state
 
-    def _taps(self, x: Tensor, n_frames: int) -> Tensor:
+    def _taps(self, x: Tensor) -> Tensor:
         """The frames under the taps for each frame out: [B, T, C_in * kernel]."""
-        dilation = self.dilation[0]
         if self.span == 1:
             return x
-        if n_frames == 1:  # as below, but onnxruntime then copies the frames under the taps alone, not the whole span
-            return x[:, : self.span : dilation].unfold(1, self.kernel_size[0], 1).flatten(2)
-        return x.unfold(1, self.span, self.stride[0])[..., ::dilation].flatten(2)
+        return x.unfold(1, self.span, self.stride[0])[..., :: self.dilation[0]].flatten(2)
 
     @property
     def macs_per_frame(self) -> int:
@@ -156,7 +153,7 @@ class CausalConv2d(nn.Conv2d):
         self.past = self.span - stride
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        x, n_frames, state = _framed(x, state, self.past, self.stride[0])
+        x, n_frames, state = framed(x, state, self.past, self.stride[0])
         if n_frames == 0:
             return x.new_zeros(x.shape[0], 0, self.bands, self.out_channels), state
         return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), state

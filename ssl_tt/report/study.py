@@ -61,13 +61,12 @@ def _apart(rows: list[Row], task: str) -> Iterator[tuple[str, Row]]:
 
 def _sentence(row: Row, first: str, metric: str) -> str:
     apart = {"value": row["difference"], "low": row["difference_low"], "high": row["difference_high"]}
-    size = " ".join(interval(apart, signed=True))
     found = verdict(apart)
-    name = full_name(row["system"], row["representation"])
-    relation = f"and {first} are not distinguishable ({size})"
+    relation = f"and {first} are not distinguishable ({' '.join(interval(apart, signed=True))})"
     if found in ("above", "below"):
-        relation = f"lies {found} {first} by {size}"
-    task = task_name(row["task"], {})
+        low, value, high = sorted(abs(bound) for bound in apart.values())
+        relation = f"lies {' '.join(interval({'value': value, 'low': low, 'high': high}))} {found} {first}"
+    name, task = full_name(row["system"], row["representation"]), task_name(row["task"], {})
     return f"{task[0].upper()}{task[1:]}, {said(METRICS, metric)} of {name}: {row['variant']} {relation}."
 
 

@@ -194,12 +194,18 @@ def test_any_float_array_is_encoded():
         (np.zeros((2, 800), np.int16), 8000, "audio of type torch.int16, expected floating point"),
         (np.where(np.arange(800) == 300, np.nan, np.zeros((2, 800))), 8000, "audio has nan at sample 300 of channel 0"),
         (np.full((2, 800), np.inf), 8000, "audio has inf at sample 0"),
+        (np.where(np.arange(800) % 2, np.inf, np.full((2, 800), -np.inf)), 8000, "audio has -inf at sample 0"),
     ],
 )
 def test_wrong_audio_is_refused(audio, rate, message):
     with pytest.raises(InputError, match=message) as error:
         build(SMALL["one stack"]).encode(audio, rate)
     assert "\n" not in str(error.value)
+
+
+def test_finite_audio_whose_sum_is_not_is_taken():
+    audio = torch.full((1, 800), torch.finfo(torch.float32).max)
+    assert torch.equal(build(SMALL["one stack"]).check_audio(audio), audio)
 
 
 @every_config

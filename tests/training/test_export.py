@@ -27,6 +27,7 @@ from ssl_tt.objectives.objective import Objective
 from ssl_tt.training import export as exporting
 from ssl_tt.training.config import PretrainRecipe
 from ssl_tt.training.export import export, export_encoder, export_stream, onnx_session
+from ssl_tt.training.int8 import BLOCK, int8_blocks
 from ssl_tt.training.pretrain import pretrain
 from tests.encoder import configs as encoders
 from tests.encoder.frontends import SMALL_FRONTENDS, hearing, voices
@@ -134,9 +135,55 @@ def test_extracted_features_beside_a_waveform_are_exported(tmp_path: Path) -> No
         np.testing.assert_allclose(found, encoder.encode(audio, 8000), rtol=0, atol=1e-4)
 
 
+INT8 = {
+    "lstm": (CPCConfig(context="lstm", context_channels=12, context_layers=2), ENCODER),
+    "gated, separable": (
+        VQVAEConfig(codes=8, code_channels=6),
+        encoders.SMALL["wavenets joined at every layer"].model_copy(update={"channels": 64}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_int8_weights_give_nearly_the_same_frames(name: str, tmp_path: Path) -> None:
+    config, encoder = INT8[name]
+    objective, path = small(config, encoder), tmp_path / "stream.onnx"
+    hop, names = objective.encoder.hop_samples, ("encoder", "context") if name == "lstm" else ("encoder",)
+    description = export_stream(objective, path, names, hop, "int8")
+    assert description["weights"] == "int8"
+    assert 1e-4 < description["relative_rms_difference"] < description["tolerance"] == exporting.INT8_TOLERANCE
+    audio = 0.1 * torch.randn(2, 300 * hop, generator=torch.Generator().manual_seed(1))
+    whole = Stream(objective).push(audio)
+    for representation, found in zip(names, streamed(path, audio.numpy(), description), strict=True):
+        wanted = whole[representation].numpy()
+        assert np.square(found - wanted).mean() < description["tolerance"] ** 2 * np.square(wanted).mean()
+
+
+def test_int8_weights_are_off_by_half_a_level_at_most() -> None:
+    weight = np.random.default_rng(0).standard_normal((5, 2 * BLOCK + 7)).astype(np.float32)
+    weight[1, :BLOCK] = 0
+    levels, scales = int8_blocks(weight)
+    assert levels.shape == (5, 3, BLOCK)
+    assert levels.dtype == np.uint8
+    assert scales.dtype == np.float32
+    meant = ((levels - 128.0) * scales[..., None]).reshape(5, -1)
+    assert np.array_equal(meant[:, weight.shape[1] :], np.zeros((5, BLOCK - 7)))
+    most = np.abs(weight).max() / 254
+    np.testing.assert_allclose(meant[:, : weight.shape[1]], weight, rtol=0, atol=most * (1 + 1e-5))
+    assert np.array_equal(meant[1, :BLOCK], np.zeros(BLOCK))
+
+
+def test_int8_weights_are_refused_where_little_is_a_product(tmp_path: Path) -> None:
+    objective = small(VQVAEConfig(codes=8, code_channels=6), encoders.SMALL["2d"])
+    with pytest.raises(
+        InputError, match=r"only \d+% of the weights of stream.onnx are in products, expected at least 50"
+    ):
+        export_stream(objective, tmp_path / "stream.onnx", ("encoder",), objective.encoder.hop_samples, "int8")
+
+
 @pytest.fixture(scope="module")
 def run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = recipe.load(tiny_recipe, PretrainRecipe, ["--training.steps", "2"])
+    settings = recipe.load(tiny_recipe, PretrainRecipe, ["--training.steps", "2", "--encoder.channels", "64"])
     return pretrain(settings, tmp_path_factory.mktemp("runs") / "run", quiet=True)
 
 
@@ -160,6 +207,8 @@ def test_files_describe_themselves(run: Path, tmp_path: Path) -> None:
         assert shapes == {entry.name: entry.shape for entry in session.get_inputs()}
         given = [entry["name"] for entry in description["outputs"]] + [state["next"] for state in states]
         assert given == [entry.name for entry in session.get_outputs()]
+        assert description["weights"] == metadata["weights"] == "fp32"
+        assert str(Path(exporting.__file__).parent) not in (out / f"{name}.onnx").read_bytes().decode(errors="ignore")
     assert sidecar["stream"]["chunk_samples"] == 640
     assert sidecar["stream"]["outputs"][1]["shape"] == ["streams", 2, 8]
 
@@ -169,6 +218,21 @@ def test_what_differs_from_pytorch_is_not_written(run: Path, tmp_path: Path, mon
     with pytest.raises(RunError, match=r"stream.onnx: differs from PyTorch by \d\.\de-0\d, expected at most 0"):
         export(run, tmp_path / "exported")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_int8_stream_is_small_and_says_how_near_it_came(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fp32, _), (int8, whole) = export(run, tmp_path / "fp32"), export(run, tmp_path / "int8", weights="int8")
+    assert int8.size_bytes < 0.6 * fp32.size_bytes
+    assert f"int8 weights; rms difference to PyTorch {int8.relative_rms_difference:.2%} of the features'" in str(int8)
+    assert whole.weights == "fp32"
+    sidecar = json.loads((tmp_path / "int8" / "export.json").read_text())
+    assert [about["weights"] for about in sidecar.values()] == ["int8", "fp32"]
+    monkeypatch.setattr(exporting, "INT8_TOLERANCE", 0.0)
+    with pytest.raises(RunError, match=r"stream.onnx: differs from PyTorch by \d\.\d\d% of .*these weights need fp32"):
+        export(run, tmp_path / "refused", weights="int8")
+    assert not (tmp_path / "refused").exists()
 
 
 def test_wrong_wishes_are_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

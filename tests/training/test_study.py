@@ -145,8 +145,8 @@ def test_a_sentence_says_no_more_than_its_interval(found: Study) -> None:
         (said,) = sentences([rows_of(found, "one-stack", "cpc")["balanced_accuracy"], changed])
         return said
 
-    assert "two-stacks lies above one-stack by +0.030 [+0.010, +0.050]" in sentence(0.01, 0.05)
-    assert "two-stacks lies below one-stack by -0.030 [-0.050, -0.010]" in sentence(-0.05, -0.01)
+    assert "two-stacks lies 0.030 [0.010, 0.050] above one-stack" in sentence(0.01, 0.05)
+    assert "two-stacks lies 0.030 [0.010, 0.050] below one-stack" in sentence(-0.05, -0.01)
     assert "two-stacks and one-stack are not distinguishable (+0.010 [-0.030, +0.050])" in sentence(-0.03, 0.05)
 
 

@@ -15,15 +15,11 @@ from ssl_tt.data.corpora import read_corpus
 from ssl_tt.errors import InputError
 from ssl_tt.turns.activity import activity as activity_of
 from ssl_tt.turns.events import Event, dialogue_states, find_events, last_speaker, runs
+from ssl_tt.turns.states import filled, last_states
+from tests.turns.timelines import timeline
 
 RATE_HZ = 20
 LEAD = 60  # frames of speech by A before each picture: context, and an utterance long enough
-
-
-def timeline(a: str, b: str) -> np.ndarray:
-    """Activity [T, 2] of two rows, `#` where the speaker speaks."""
-    assert len(a) == len(b)
-    return np.array([[mark == "#" for mark in row] for row in (a, b)]).T
 
 
 def after_lead(a: str, b: str) -> list[Event]:
@@ -254,6 +250,18 @@ def test_runs_are_the_stretches_of_one_state() -> None:
     assert [(s, e, x) for s, e, x in zip(starts, ends, states, strict=True)] == [
         (0, 2, 0), (2, 3, 3), (3, 4, 1), (4, 5, 2), (5, 6, 0), (6, 7, 1),
     ]  # fmt: skip
+
+
+def test_pauses_of_one_speaker_alone_are_filled_and_no_other_silence() -> None:
+    #         a pause of A's   of B's    between both   between two overlaps   at the ends
+    found = filled(runs(dialogue_states(timeline(".#..#......##..##..##.", "......#.#..##..##..##."))))
+    states = np.repeat(found.states, found.ends - found.starts).tolist()
+    assert "".join("A.2B"[state] for state in states) == ".AAAA.BBB..22..22..22."
+
+
+def test_nobody_was_last_active_at_the_start_and_both_were_after_an_overlap() -> None:
+    found = last_states(runs(dialogue_states(timeline("..##...##..#.", ".....#..#...."))))
+    assert "".join("A.2B"[state] for state in found) == "22AAABBA222AA"
 
 
 def test_the_last_speaker_is_carried_over_silence_and_overlap() -> None:
