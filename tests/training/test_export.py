@@ -19,7 +19,6 @@ from ssl_tt.objectives.config import (
     CPCPart,
     JointConfig,
     ObjectiveConfig,
-    VQVAE2Config,
     VQVAE2Part,
     VQVAEConfig,
 )
@@ -41,7 +40,6 @@ OBJECTIVES: dict[str, tuple[ObjectiveConfig, tuple[str, ...]]] = {
     "cpc gru": (CPCConfig(context="gru", context_channels=12), ("context",)),
     "cpc conv": (CPCConfig(context="conv", context_channels=12, context_layers=2), ("context", "encoder")),
     "vqvae": (VQVAEConfig(codes=8, code_channels=6, groups=2, distance="cosine"), ("codes",)),
-    "vqvae2": (VQVAE2Config(codes=8, code_channels=6, top_channels=10), ("bottom", "top")),
     "joint": (
         JointConfig(
             parts={
@@ -49,7 +47,7 @@ OBJECTIVES: dict[str, tuple[ObjectiveConfig, tuple[str, ...]]] = {
                 "reconstruction": VQVAE2Part(codes=8, code_channels=6, top_channels=10),
             }
         ),
-        ("top", "context"),
+        ("top", "context", "bottom"),
     ),
 }
 
