@@ -14,7 +14,11 @@ Frames = TypeVar("Frames", covariant=True)
 
 
 class Streamable(Protocol[Frames]):
-    """What can be streamed: an encoder, or a module that owns one as `encoder`."""
+    """What can be streamed: an encoder, or a module that owns one as `encoder`.
+
+    One that hears several channels together, such as the two speakers of a call, says how many as `channels_together`:
+    rows 0 to n - 1 of the streams are the first such group, and so on.
+    """
 
     def modules(self) -> Iterator[nn.Module]: ...
 
@@ -35,14 +39,16 @@ class Stream(Generic[Frames]):
     """Runs a model as audio arrives; all frames together are those of all chunks together.
 
     The model is an encoder, whose frames are [S, T, C], or an objective, whose frames are its representations by name,
-    {"encoder": [S, T, C], "context": ..., "codes": ...}. The channels of a chunk are streams of their own side by side:
-    two speakers, or a batch of calls, which share each read of the weights. Work and memory a frame do not grow.
-    Raises InputError for another sample rate than the encoder's.
+    {"encoder": [S, T, C], "context": ..., "codes": ...}, or an encoder with a head of turn-taking, whose frames are
+    logits [S, T, K]. The channels of a chunk are side by side: two speakers, or a batch of calls, which share each read
+    of the weights; but for a head, which hears both speakers of a call, each is a stream of its own. Work and memory a
+    frame do not grow. Raises InputError for another sample rate than the encoder's.
     """
 
     def __init__(self, model: Streamable[Frames], sample_rate_hz: int | None = None) -> None:
         self.model = model
         self.encoder: Any = getattr(model, "encoder", model)
+        self._together: int = getattr(model, "channels_together", 1)
         if sample_rate_hz is not None:
             self.encoder.check_sample_rate(sample_rate_hz)
         self.state: Any = None
@@ -71,15 +77,24 @@ class Stream(Generic[Frames]):
         """Start anew: nothing of the chunks so far is left; with `rows`, of those channels alone, and others go on.
 
         All channels share one clock: if a frame is under way, a new channel's first frame begins with zeros up to now;
-        where a model has levels of several frame rates, that is a frame of the slowest.
-        Raises InputError for rows that the stream does not have.
+        where a model has levels of several frame rates, that is a frame of the slowest. Raises InputError for rows that
+        the stream does not have, and for some rows but not all of those that the model hears together: what it
+        remembers of a call would be half forgotten.
         """
         if rows is None:
             self.state, self._n_streams, self._n_samples = None, None, 0
             return
-        rows = [rows] if isinstance(rows, int) else list(rows)
+        rows = [rows] if isinstance(rows, int) else sorted(set(rows))
         if unknown := [row for row in rows if not 0 <= row < (self._n_streams or 0)]:
             raise InputError(f"reset of row {unknown[0]}, expected rows of the {self._n_streams or 0} in the stream")
+        for row in rows:
+            first = row - row % self._together
+            last = first + self._together - 1
+            if not set(range(first, last + 1)) <= set(rows):
+                raise InputError(
+                    f"reset of row {row}, expected rows {first} to {last} together: the model hears them as one call, "
+                    "so reset all of them"
+                )
         under_way = self._n_samples % self.model.cycle_samples
         _, fresh = self._advanced(torch.zeros(len(rows), under_way), None)
         with torch.inference_mode():

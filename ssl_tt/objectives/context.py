@@ -1,12 +1,10 @@
 """Context networks of CPC and APC: what is known at frame t of all frames up to t; causal, with state."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from ssl_tt.encoder.conv import CausalConv1d
+from ssl_tt.encoder.recurrent import build_recurrent
 from ssl_tt.encoder.stack import OutputLayer, ResidualBlock
-from ssl_tt.encoder.streaming import mapped
 from ssl_tt.objectives.config import ContextConfig
 from ssl_tt.objectives.layers import Layers, LayerStates
 
@@ -28,27 +26,6 @@ class ConvContext(nn.Module):
         return self.layers(z, state)
 
 
-class _Recurrent(nn.RNNBase):
-    """A recurrent network in a stream: chunks may be empty, and the tensors of its state are [B, layers, C]."""
-
-    def forward(self, z: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        if z.shape[1] == 0:  # refused by PyTorch
-            if state is None:
-                start = z.new_zeros(len(z), self.num_layers, self.hidden_size)
-                state = (start, start) if self.mode == "LSTM" else start
-            return z.new_zeros(len(z), 0, self.hidden_size), state
-        c, state = super().forward(z, mapped(lambda past: past.transpose(0, 1).contiguous(), state))
-        return c, mapped(lambda past: past.transpose(0, 1), state)
-
-
-class LSTM(_Recurrent, nn.LSTM):
-    """[B, T, C_in] -> [B, T, C]"""
-
-
-class GRU(_Recurrent, nn.GRU):
-    """[B, T, C_in] -> [B, T, C]"""
-
-
 class NoContext(nn.Module):
     """The frames themselves, for an encoder whose field is long enough."""
 
@@ -61,7 +38,6 @@ def build_context(config: ContextConfig, in_channels: int) -> nn.Module:
     if config.context == "none":
         return NoContext()
     channels, layers = config.context_channels, config.context_layers
-    recurrent: dict[str, Any] = {"lstm": LSTM, "gru": GRU}
-    if config.context in recurrent:
-        return recurrent[config.context](in_channels, channels, num_layers=layers, batch_first=True)
-    return ConvContext(in_channels, channels, layers)
+    if config.context == "conv":
+        return ConvContext(in_channels, channels, layers)
+    return build_recurrent(config.context, in_channels, channels, layers)

@@ -1,0 +1,40 @@
+"""Settings of the heads; free of torch. `kind` alone tells one from another."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ssl_tt.recipe import Settings
+
+
+class LinearHeadConfig(Settings):
+    """One linear layer on the features of both speakers: each adds its part, whatever the other's features are."""
+
+    kind: Literal["linear"] = "linear"
+
+
+class FCHeadConfig(Settings):
+    """Fully connected layers on the features of both speakers, frame by frame."""
+
+    kind: Literal["fc"] = "fc"
+    channels: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Channels of each hidden layer."""
+    layers: Annotated[int, Field(ge=1, le=16)] = 1
+    """Hidden layers, each with a ReLU."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout after each hidden layer."""
+
+
+class RNNHeadConfig(Settings):
+    """A recurrent network over the features of both speakers: it remembers the conversation so far."""
+
+    kind: Literal["rnn"] = "rnn"
+    cell: Literal["lstm", "gru"] = "lstm"
+    """Kind of recurrent cell."""
+    channels: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Channels of each recurrent layer."""
+    layers: Annotated[int, Field(ge=1, le=16)] = 1
+    """Recurrent layers."""
+
+
+HeadConfig = Annotated[LinearHeadConfig | FCHeadConfig | RNNHeadConfig, Field(discriminator="kind")]
