@@ -43,8 +43,8 @@ OBJECTIVES: dict[str, tuple[ObjectiveConfig, tuple[str, ...]]] = {
     "joint": (
         JointConfig(
             parts={
-                "contrast": CPCPart(context="lstm", context_channels=12),
-                "reconstruction": VQVAE2Part(codes=8, code_channels=6, top_channels=10),
+                "contrast": CPCPart(context="gru", context_channels=12),
+                "reconstruction": VQVAE2Part(codes=8, code_channels=6, top_channels=10, top_stride=2, top_blocks=1),
             }
         ),
         ("top", "context", "bottom"),
