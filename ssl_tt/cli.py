@@ -400,6 +400,65 @@ class Stream(Verb):
 
 
 @dataclass
+class Reconstruct(Verb):
+    """Let a run rebuild a recording from its codes: original.wav, reconstruction.wav and spectrograms.png to compare.
+
+    A log-mel is made to sound by Griffin and Lim's method, a WaveNet draws sample by sample, slower than real time.
+
+    Example: ssl-tt reconstruct checkpoints/vqvae call.wav --out heard --start-seconds 20
+    """
+
+    checkpoint: Positional[Path]
+    """Run directory (its best checkpoint) or one checkpoint, of an objective with a decoder."""
+    audio: Positional[Path]
+    """Audio file, one channel a speaker; resampled to the encoder's rate as it is read."""
+    out: Path
+    """Folder to write to."""
+    start_seconds: float = 0.0
+    """Where in the recording to begin, seconds."""
+    seconds: float = 5.0
+    """How much of it to rebuild, seconds."""
+    seed: int = 0
+    """Seed of the phases, or of the samples that are drawn."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt.report.listening import write_reconstruction
+
+        asked = self.start_seconds, self.seconds, self.seed
+        distances = write_reconstruction(self.checkpoint, self.audio, self.out, *asked)
+        shown = " and ".join(f"{distance:.1f}" for distance in distances)
+        print(f"{self.out}: log spectral distance {shown} dB")
+
+
+@dataclass
+class Prior(Verb):
+    """Learn how likely the codes of a finished VQ-VAE run are, and print the bits a second that they take.
+
+    The run stays as it is; what is learned goes to RUN/prior, and is found there when the same is asked again.
+
+    Example: ssl-tt prior checkpoints/vqvae --steps 1000 --sample-seconds 5
+    """
+
+    settings = "ssl_tt.objectives.config:PriorConfig"
+
+    run_directory: Positional[Path]
+    """Run directory, as `ssl-tt pretrain` leaves it; its training conversations are read again."""
+    sample_seconds: MaybeNumber = None
+    """Draw so many seconds of codes too and let the decoder make them sound: RUN/prior/sample.wav."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt import recipe
+        from ssl_tt.objectives.config import PriorConfig
+
+        settings = recipe.load(None, PriorConfig, overrides)
+        from ssl_tt.training.prior import sample, train_prior
+
+        print(train_prior(self.run_directory, settings))
+        if self.sample_seconds is not None:
+            print(sample(self.run_directory, self.sample_seconds))
+
+
+@dataclass
 class Export(Verb):
     """Write a pretrained encoder as ONNX for live use, checked against PyTorch; needs the extra ssl-tt[export].
 
@@ -429,7 +488,22 @@ class Export(Verb):
 
 VERBS: dict[str, type[Verb]] = {
     verb.__name__.lower(): verb
-    for verb in (Demo, Simulate, Prepare, Check, Field, Pretrain, Probe, Compare, Events, Encode, Stream, Export)
+    for verb in (
+        Demo,
+        Simulate,
+        Prepare,
+        Check,
+        Field,
+        Pretrain,
+        Probe,
+        Compare,
+        Events,
+        Encode,
+        Stream,
+        Reconstruct,
+        Prior,
+        Export,
+    )
 }
 
 

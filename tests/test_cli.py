@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -413,6 +414,131 @@ def test_stream_refuses_in_one_line(
     assert code == 2
     assert expected in line
     assert [path.name for path in tmp_path.iterdir()] == ["call.wav"]
+
+
+PARTS = ["--objective.parts.a.kind", "cpc", "--objective.parts.b.kind", "vqvae", "--objective.parts.a.steps", "2"]
+
+
+@pytest.fixture(scope="module")
+def vqvae_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "vqvae"
+    options = ["--training.steps", "2", "--objective.kind", "vqvae", "--objective.codes", "16"]
+    assert cli.main(["pretrain", str(tiny_recipe), "--out", str(folder), *options]) == 0
+    return folder
+
+
+def test_reconstruct_writes_what_can_be_heard_and_seen(
+    vqvae_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audio, out = tmp_path / "call.wav", tmp_path / "heard"
+    write_call(audio, 8000, 8000)
+    asked = ["reconstruct", str(vqvae_run), str(audio), "--out", str(out), "--start-seconds", "0.25"]
+    assert cli.main([*asked, "--seconds", "0.51"]) == 0
+    assert re.fullmatch(rf"{out}: log spectral distance \d+\.\d and \d+\.\d dB", capsys.readouterr().out.strip())
+    sounds = {}
+    for name in ("original", "reconstruction"):
+        with wave.open(str(out / f"{name}.wav")) as reader:
+            assert (reader.getframerate(), reader.getnchannels(), reader.getnframes()) == (16000, 2, 25 * 320)
+            sounds[name] = reader.readframes(25 * 320)
+    assert sounds["original"] != sounds["reconstruction"]
+    assert (out / "spectrograms.png").read_bytes().startswith(b"\x89PNG")
+    assert cli.main([*asked, "--seconds", "0.51", "--seed", "1"]) == 0
+    assert (out / "original.wav").read_bytes()[44:] == sounds["original"]
+    assert (out / "reconstruction.wav").read_bytes()[44:] != sounds["reconstruction"]
+
+
+def test_reconstruct_takes_a_recording_to_its_end_and_refuses_what_it_cannot_rebuild(
+    run: Path, vqvae_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audio, out = tmp_path / "call.wav", tmp_path / "heard"
+    write_call(audio, 16000, 16000)
+    assert cli.main(["reconstruct", str(vqvae_run), str(audio), "--out", str(out), "--start-seconds", "0.5"]) == 0
+    with wave.open(str(out / "reconstruction.wav")) as reader:
+        assert reader.getnframes() == 8000
+    for given, options, expected in (
+        (run, [], "a run of CPC has no decoder, or several; expected one of an autoencoder"),
+        (vqvae_run, ["--start-seconds", "1"], "0.000 s from 1 s on and 5 s asked for, expected at least a frame of 20"),
+        (vqvae_run, ["--seconds", "0.01"], "0.01 s asked for, expected at least a frame of 20 ms"),
+    ):
+        arguments = ["reconstruct", str(given), str(audio), "--out", str(tmp_path / "nothing"), *options]
+        code, line = failed(capsys, *arguments)
+        assert code == 2
+        assert expected in line
+        assert not (tmp_path / "nothing").exists()
+
+
+def test_a_run_whose_decoder_is_a_wavenet_is_heard_and_reported(
+    tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--training.steps", "2", "--objective.kind", "vqvae", "--objective.codes", "16"]
+    options += ["--objective.decoder.kind", "wavenet", "--objective.decoder.dilations", "1", "2"]
+    options += ["--objective.decoder.cycles", "1", "--objective.decoder.train_frames", "4"]
+    run = tmp_path / "wavenet"
+    assert cli.main(["pretrain", str(tiny_recipe), "--out", str(run), *options]) == 0
+    write_call(tmp_path / "call.wav", 16000, 640)
+    arguments = ["reconstruct", str(run), str(tmp_path / "call.wav"), "--out", str(tmp_path / "heard")]
+    assert cli.main(arguments) == 0
+    with wave.open(str(tmp_path / "heard" / "reconstruction.wav")) as reader:
+        assert reader.getnframes() == 640
+        assert len(set(reader.readframes(640))) > 50
+
+
+def test_prior_prints_its_bits_and_draws_codes_that_sound(vqvae_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in vqvae_run.rglob("*") if path.is_file()}
+    asked = ["prior", str(vqvae_run), "--channels", "8", "--dilations", "1", "2", "--steps", "5"]
+    assert cli.main([*asked, "--sample-seconds", "0.2"]) == 0
+    bits, sample = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"[\d.]+ bits a second under the prior, [\d.]+ by the codes' frequencies alone, 200.0 if .*", bits
+    )
+    folder = vqvae_run / "prior"
+    assert sample == str(folder / "sample.wav")
+    codes = np.load(folder / "sample.npy")
+    assert codes.shape == (10,)
+    assert codes.max() < 16
+    with wave.open(sample) as reader:
+        assert reader.getnframes() == 10 * 320
+    assert all(path.read_bytes() == content for path, content in before.items()), "the run was touched"
+    made = (folder / "prior.safetensors").stat().st_mtime_ns
+    assert cli.main(asked) == 0
+    assert capsys.readouterr().out.splitlines() == [bits]
+    assert (folder / "prior.safetensors").stat().st_mtime_ns == made, "trained again"
+    assert cli.main([*asked, "--seed", "1"]) == 0
+    assert (folder / "prior.safetensors").stat().st_mtime_ns > made
+
+
+def test_prior_refuses_a_run_without_codes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = failed(capsys, "prior", str(run))
+    assert code == 2
+    assert 'a run of CPC has no single sequence of codes, expected one of objective.kind "vqvae"' in line
+    assert not (run / "prior").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        (["vae"], "VAE has no"),
+        (["vqvae", "--objective.groups", "2", "--objective.distance", "cosine"], "VQVAE with groups has no"),
+        (["vqvae2", "--objective.codes", "8"], "VQVAE2 has no"),
+        (["joint", *PARTS], "Joint has no"),
+    ],
+    ids=["vae", "groups", "vqvae2", "joint"],
+)
+def test_every_autoencoder_is_heard_and_those_without_one_sequence_of_codes_have_no_prior(
+    options: list[str], refused: str, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "heard"
+    options = ["--training.steps", "2", "--objective.kind", *options]
+    assert cli.main(["pretrain", str(tiny_recipe), "--out", str(run), *options]) == 0
+    write_call(tmp_path / "call.wav", 16000, 6400)
+    assert cli.main(["reconstruct", str(run), str(tmp_path / "call.wav"), "--out", str(out)]) == 0
+    with wave.open(str(out / "reconstruction.wav")) as reader:
+        assert reader.getnframes() == 6400
+        assert len(set(reader.readframes(6400))) > 50
+    capsys.readouterr()
+    code, line = failed(capsys, "prior", str(run))
+    assert code == 2
+    assert refused in line
 
 
 def test_export_prints_how_near_it_comes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ssl_tt import recipe
 from ssl_tt.errors import InputError
+from ssl_tt.objectives import OBJECTIVES
 from ssl_tt.recipe import Settings
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe, StudyRecipe
 
@@ -330,7 +331,7 @@ def test_options_alone_make_settings() -> None:
         ),
         (
             ["--objective.kind", "cpd"],
-            'option --objective.kind: given "cpd", expected one of apc, cpc, vae, vqvae, vqvae2',
+            f'option --objective.kind: given "cpd", expected one of {", ".join(sorted(OBJECTIVES))}',
         ),
         (["steps"], "steps: not expected here; give a field as --training.steps 100"),
     ],

@@ -1,8 +1,8 @@
-"""Settings of what is read and how it is cut into windows; free of torch."""
+"""Settings of what is read and how it is cut into windows, and how audio is augmented; free of torch."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ssl_tt.recipe import Settings
 
@@ -29,3 +29,53 @@ class DataConfig(Settings):
     def probed(self) -> tuple[str, ...]:
         """Corpora that probes are fitted and scored on."""
         return self.probe or self.pretrain
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[float, Field(ge=-60, le=60)]
+Decay = Annotated[float, Field(ge=0.01, le=2)]
+Stretch = Annotated[float, Field(gt=0, le=60)]
+
+
+class AugmentationConfig(Settings):
+    """What may be done to audio, in this order, to each channel of a window by itself; at first nothing is.
+
+    Nothing looks ahead and nothing delays, so frames stay where they are (after Kharitonov et al. 2020, arXiv
+    2007.00991, without its changes of pitch and speed).
+    """
+
+    reverberation_probability: Probability = 0.0
+    """Share of channels that are put into a room: exponentially decaying noise after the direct sound."""
+    reverberation_seconds: tuple[Decay, Decay] = (0.1, 0.4)
+    """Shortest and longest time in which the room's sound decays by 60 dB, seconds; its cost grows with the longest."""
+    direct_to_reverberant_db: tuple[Level, Level] = (0.0, 15.0)
+    """Lowest and highest ratio of the direct sound's energy to that of the room, dB."""
+    noise_probability: Probability = 0.0
+    """Share of channels that get white noise."""
+    noise_snr_db: tuple[Level, Level] = (5.0, 30.0)
+    """Lowest and highest ratio of the audio's power up to now, in the window, to that of the noise, dB."""
+    gain_probability: Probability = 0.0
+    """Share of channels that become louder or softer."""
+    gain_db: tuple[Level, Level] = (-10.0, 10.0)
+    """Lowest and highest gain, dB."""
+    band_probability: Probability = 0.0
+    """Share of channels that pass through the band of a telephone, 300 to 3,400 Hz."""
+    mu_law_probability: Probability = 0.0
+    """Share of channels that are coded in 8 bits by the mu-law of a telephone, and decoded."""
+    dropout_probability: Probability = 0.0
+    """Share of channels of which a stretch is lost (zeros), one in each window."""
+    dropout_seconds: tuple[Stretch, Stretch] = (0.05, 0.2)
+    """Shortest and longest stretch that is lost, seconds."""
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        for name in ("reverberation_seconds", "direct_to_reverberant_db", "noise_snr_db", "gain_db", "dropout_seconds"):
+            lowest, highest = getattr(self, name)
+            if lowest > highest:
+                raise ValueError(f"{name} {[lowest, highest]}: give the lower value first")
+        return self
+
+    @property
+    def active(self) -> bool:
+        """Whether anything may be done."""
+        return any(getattr(self, name) > 0 for name in type(self).model_fields if name.endswith("_probability"))

@@ -72,6 +72,15 @@ class Encoder(nn.Module):
         outputs, states = self._layers(features, state)
         return outputs["encoder"], states
 
+    def log_mel_and_representation(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Of samples [B, N]: the normalised log-mel [B, T * stride, M] and the representation [B, T, C].
+
+        Feature frames at the end that do not fill the encoder's stride have no representation and are left out.
+        """
+        features, _ = self.features(samples)
+        z, _ = self.encode_features(features)
+        return self.log_mel_of(samples, features)[:, : z.shape[1] * self.config.stride], z
+
     def layers(self, samples: Tensor) -> dict[str, Tensor]:
         """Output of every layer by name (`stack1.prelayer`, `stack1.block1`, ..., `encoder`): [B, N] -> [B, T, C]."""
         features, _ = self.features(samples)

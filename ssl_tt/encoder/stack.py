@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from ssl_tt.encoder.config import EncoderConfig, StackConfig
-from ssl_tt.encoder.conv import CausalConv, CausalConv1d, CausalConv2d, ChannelNorm, SeparableConv
+from ssl_tt.encoder.conv import CausalConv, CausalConv1d, CausalConv2d, ChannelNorm, Ring, SeparableConv
 
 Normalisation = Literal["none", "channel", "weight"]
 StackState = tuple[Tensor, ...]
@@ -135,6 +135,9 @@ class GatedBlock(nn.Module):
     [B, T, 2C] -> [B, T, 2C]: the first half of the channels is the stream, which the block reads, the second the sum of
     skips. The `last` block of a stack gives the sum of skips alone, [B, T, C]: nothing reads its stream. The norm of
     what a block reads is ours; `branches` as in `ResidualBlock`.
+
+    What a gate is conditioned on (section 2.5), [B, T / n, 2C], is added to the dilated conv's output, each frame of it
+    to n frames there.
     """
 
     def __init__(
@@ -158,8 +161,12 @@ class GatedBlock(nn.Module):
         _initialise(self.dilated, 1.0, normalisation)
         _initialise(self.project, math.sqrt(1 / GATE_MEAN_SQUARE / branches), normalisation)
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, state: Tensor | Ring | None = None, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | Ring]:
         h, state = self.dilated(self.norm(x[..., : self.channels]), state)
+        if condition is not None:
+            h = (h.unflatten(1, (condition.shape[1], -1)) + condition.unsqueeze(2)).flatten(1, 2)
         content, gate = h.chunk(2, dim=-1)
         h, _ = self.project(torch.tanh(content) * torch.sigmoid(gate))
         return x[..., -h.shape[-1] :] + self.dropout(h), state

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 OBJECTIVES = {
     "apc": "ssl_tt.objectives.apc:APC",
     "cpc": "ssl_tt.objectives.cpc:CPC",
+    "cpc2": "ssl_tt.objectives.cpc2:CPC2",
+    "joint": "ssl_tt.objectives.joint:Joint",
     "vae": "ssl_tt.objectives.vae:VAE",
     "vqvae": "ssl_tt.objectives.vqvae:VQVAE",
     "vqvae2": "ssl_tt.objectives.vqvae2:VQVAE2",

@@ -1,6 +1,6 @@
 """Autoregressive predictive coding: what will the log-mel be, some frames from now?"""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -8,19 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_tt.data.windows import Batch
-from ssl_tt.encoder.encoder import Encoder, EncoderState
+from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import APCConfig
 from ssl_tt.objectives.context import build_context
 from ssl_tt.objectives.loss import Loss
 from ssl_tt.objectives.objective import Objective
-
-
-class APCState(NamedTuple):
-    """Past of the encoder and of the context network."""
-
-    encoder: EncoderState
-    context: Any
 
 
 class APC(Objective):
@@ -49,12 +42,10 @@ class APC(Objective):
         held = F.l1_loss(log_mel[:, :-ahead], log_mel[:, ahead:])
         return Loss(loss, {"held": held.detach()})
 
-    def representations(self, samples: Tensor, state: APCState | None = None) -> tuple[dict[str, Tensor], APCState]:
-        """`encoder` [B, T, C] and, if there is such a network, `context` [B, T, context_channels] of samples [B, N]."""
-        z, encoder_state = self.encoder(samples, state.encoder if state else None)
-        context, context_state = self.context(z, state.context if state else None)
-        found = {"encoder": z} if self.config.context == "none" else {"encoder": z, "context": context}
-        return found, APCState(encoder_state, context_state)
+    def derived(self, z: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
+        """`context` [B, T, context_channels], if there is such a network."""
+        context, state = self.context(z, state)
+        return {} if self.config.context == "none" else {"context": context}, state
 
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
         """`input`, normalised log-mel, and `prediction`, what was said of each frame; both [B, T * stride, M].
@@ -66,8 +57,7 @@ class APC(Objective):
 
     def _predict(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Log-mel of samples [B, N] and what was predicted of it, frame by frame: both [B, T * stride, M]."""
-        features, _ = self.encoder.features(samples)
-        z, _ = self.encoder.encode_features(features)
+        log_mel, z = self.encoder.log_mel_and_representation(samples)
         ahead, stride = self.config.steps_ahead, self.encoder.config.stride
         if z.shape[1] <= ahead:
             raise InputError(
@@ -77,5 +67,4 @@ class APC(Objective):
         context, _ = self.context(z)
         predicted = self.predictor(context[:, :-ahead]).float()
         predicted = rearrange(predicted, "b t (stride m) -> b (t stride) m", stride=stride)
-        log_mel = self.encoder.log_mel_of(samples, features)[:, : z.shape[1] * stride]
         return log_mel, torch.cat([torch.zeros_like(log_mel[:, : ahead * stride]), predicted], dim=1)

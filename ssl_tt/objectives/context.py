@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from ssl_tt.encoder.conv import CausalConv1d
 from ssl_tt.encoder.recurrent import build_recurrent
 from ssl_tt.encoder.stack import OutputLayer, ResidualBlock
-from ssl_tt.objectives.config import APCConfig, CPCConfig
+from ssl_tt.objectives.config import ContextConfig
+from ssl_tt.objectives.layers import Layers, LayerStates
 
 
 class ConvContext(nn.Module):
@@ -13,7 +14,7 @@ class ConvContext(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, layers: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
+        self.layers = Layers(
             [
                 CausalConv1d(in_channels, channels, kernel=1),
                 *(ResidualBlock(channels, kernel=3, dilation=3**i, branches=layers) for i in range(layers)),
@@ -21,12 +22,8 @@ class ConvContext(nn.Module):
             ]
         )
 
-    def forward(self, z: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x, states = z, []
-        for layer, past in zip(self.layers, state or (None,) * len(self.layers), strict=True):
-            x, past = layer(x, past)
-            states.append(past)
-        return x, tuple(states)
+    def forward(self, z: Tensor, state: LayerStates | None = None) -> tuple[Tensor, LayerStates]:
+        return self.layers(z, state)
 
 
 class NoContext(nn.Module):
@@ -36,7 +33,7 @@ class NoContext(nn.Module):
         return z, None
 
 
-def build_context(config: CPCConfig | APCConfig, in_channels: int) -> nn.Module:
+def build_context(config: ContextConfig, in_channels: int) -> nn.Module:
     """Context network of a recipe: `c, state = context(z, state=None)`, [B, T, C_in] -> [B, T, context_channels]."""
     if config.context == "none":
         return NoContext()

@@ -1,7 +1,8 @@
 """Contrastive predictive coding: which of these frames comes h steps after this context?"""
 
 import math
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -10,21 +11,16 @@ from torch.distributed import get_rank, is_initialized
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 
+from ssl_tt.data.augmentation import augment
 from ssl_tt.data.windows import Batch
-from ssl_tt.encoder.encoder import Encoder, EncoderState
+from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
-from ssl_tt.objectives.config import CPCConfig
+from ssl_tt.objectives.config import ContrastConfig
 from ssl_tt.objectives.context import build_context
 from ssl_tt.objectives.loss import Loss
 from ssl_tt.objectives.negatives import Pool, candidate_sequences, draw_pool
 from ssl_tt.objectives.objective import Objective
-
-
-class CPCState(NamedTuple):
-    """Past of the encoder and of the context network."""
-
-    encoder: EncoderState
-    context: Any
+from ssl_tt.objectives.predictors import build_predictor
 
 
 class CPC(Objective):
@@ -33,46 +29,66 @@ class CPC(Objective):
     The context c_t of all frames up to t predicts frame t + h * step_frames by one linear map a step, h = 1 ... H. The
     loss is InfoNCE: the cross-entropy, in nats, of telling that frame from negatives by the scores <W_h c_t, z> /
     temperature; a mean over frames and then over steps. Negatives are shared by the frames and steps of a sequence.
+    With another `predictor` than the paper's, W_h reads what that makes of c_t.
 
-    Two settings are not in the paper. With `targets = "prelayer"` the encoder's first, short-sighted layer is
+    Further settings are not in the paper. With `targets = "prelayer"` the encoder's first, short-sighted layer is
     predicted. With `predict_from = "both"` the contexts of both speakers predict the future of each: who falls silent
-    and who begins is then part of the question, which is what turn-taking asks.
+    and who begins is then part of the question, which is what turn-taking asks. With `augment_past` or
+    `augment_future` a window is encoded twice in training, and contexts of the one predict frames of the other
+    (Kharitonov et al. 2020, arXiv 2007.00991).
+
+    With `speech_only` the frames predicted, and their negatives, are frames in which their channel speaks. The loss is
+    still a mean over all frames, 0 where it is silent, so that every process and every accumulated batch weighs a frame
+    alike, however much speech it happens to hold: at the start it is `scored` * log(negatives + 1). A sequence with
+    less speech than negatives asked for has those that it has; one with none, or none but the frame itself, counts 0.
     """
 
-    def __init__(self, config: CPCConfig, encoder: Encoder) -> None:
+    def __init__(self, config: ContrastConfig, encoder: Encoder) -> None:
         super().__init__(encoder)
         self.config = config
         self.context = build_context(config, encoder.output_channels)
         inputs = encoder.output_channels if config.context == "none" else config.context_channels
         inputs *= 2 if config.predict_from == "both" else 1
         targets = encoder.output_channels if config.targets == "encoder" else encoder.prelayer_channels
-        predictors = [nn.Linear(inputs, targets, bias=False) for _ in range(config.steps)]
+        predictors = [nn.Linear(inputs, targets, bias=False) for _ in chain(*config.frames_ahead)]
         for predictor in predictors:  # scores near 0 at the start, so the loss is near log(negatives + 1)
             nn.init.normal_(predictor.weight, std=1 / math.sqrt(inputs * targets))
         self.predictors = nn.ModuleList(predictors)
+        self.horizons = nn.ModuleList(build_predictor(config, inputs) for _ in config.frames_ahead)
 
     def forward(self, batch: Batch) -> Loss:
         """Loss of a batch; InputError where the windows are too short for the steps or hold no such negatives."""
         speakers = batch.samples.shape[1]
-        z, context = self._encode(rearrange(batch.samples, "b s n -> (b s) n"), speakers)
-        candidates, pool = self._draw(z, batch.conversation, speakers)
-        losses, accuracies = self._scores(z, context, rearrange(candidates, "b t c -> (b t) c")[pool.frames], pool)
+        samples = rearrange(batch.samples, "b s n -> (b s) n")
+        if self.training and (self.config.augment_past.active or self.config.augment_future.active):
+            past, future = (
+                augment(samples, config, self.encoder.sample_rate_hz)
+                for config in (self.config.augment_past, self.config.augment_future)
+            )
+            z, context = self._encode(past, speakers, future)
+        else:
+            z, context = self._encode(samples, speakers)
+        candidates, pool, scored = self._draw(z, batch)
+        negatives = rearrange(candidates, "b t c -> (b t) c")[pool.frames]
+        losses, accuracies, shares = self._scores(z, context, negatives, pool, scored)
         parts = {
             "accuracy": accuracies.mean(),
             "loss_first_step": losses[0].detach(),
             "loss_last_step": losses[-1].detach(),
         }
-        return Loss(losses.mean(), parts)
+        if shares is None:
+            return Loss(losses.mean(), parts)
+        return Loss((losses * shares).mean(), {**parts, "scored": shares.mean()})
 
-    def representations(self, samples: Tensor, state: CPCState | None = None) -> tuple[dict[str, Tensor], CPCState]:
-        """`encoder` [B, T, C] and, if there is such a network, `context` [B, T, context_channels] of samples [B, N]."""
-        z, encoder_state = self.encoder(samples, state.encoder if state else None)
-        context, context_state = self.context(z, state.context if state else None)
-        found = {"encoder": z} if self.config.context == "none" else {"encoder": z, "context": context}
-        return found, CPCState(encoder_state, context_state)
+    def derived(self, z: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
+        """`context` [B, T, context_channels], if there is such a network."""
+        context, state = self.context(z, state)
+        return {} if self.config.context == "none" else {"context": context}, state
 
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
-        """`input` log-mel [B, T * stride, M]; `loss_by_step` (nats) and `accuracy_by_step`, both [H].
+        """`input` log-mel [B, T * stride, M]; `loss_by_step` (nats), `accuracy_by_step` and `frames_ahead`, all [H].
+
+        With several horizons the steps of one follow those of another, H in all.
 
         The samples [B, N] are the channels of one window. Negatives are all other frames of the same sequence, whatever
         the recipe trains with, so nothing is drawn.
@@ -80,11 +96,15 @@ class CPC(Objective):
         log_mel, _ = self.encoder.log_mel(samples)
         z, context = self._encode(samples, speakers=len(samples))
         frames = torch.arange(z.shape[1], device=z.device).expand(z.shape[:2])
-        losses, accuracies = self._scores(z, context, z, Pool(frames, left_out=frames))
-        return {"input": log_mel, "loss_by_step": losses, "accuracy_by_step": accuracies}
+        losses, accuracies, _ = self._scores(z, context, z, Pool(frames, left_out=frames, missing=None))
+        ahead = torch.tensor(list(chain(*self.config.frames_ahead)), device=z.device)
+        return {"input": log_mel, "loss_by_step": losses, "accuracy_by_step": accuracies, "frames_ahead": ahead}
 
-    def _encode(self, samples: Tensor, speakers: int) -> tuple[Tensor, Tensor]:
-        """Targets [B, T, C] and what predicts them [B, T, C'], of whole windows [B, N] in the order "(b s)"."""
+    def _encode(self, samples: Tensor, speakers: int, future: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Targets [B, T, C] and what predicts them [B, T, C'], of whole windows [B, N] in the order "(b s)".
+
+        The targets are those of `future` if it is given, the same windows in another form.
+        """
         layers = self.encoder.layers(samples)
         context, _ = self.context(layers["encoder"])
         if self.config.predict_from == "both":
@@ -95,8 +115,10 @@ class CPC(Objective):
                 )
             others = rearrange(rearrange(context, "(b s) t c -> b s t c", s=2).flip(1), "b s t c -> (b s) t c")
             context = torch.cat([context, others], dim=2)
+        if future is not None:
+            layers = self.encoder.layers(future)
         z = layers["encoder"] if self.config.targets == "encoder" else self.encoder.prelayers(layers)
-        reach = self.config.steps * self.config.step_frames
+        reach = max(chain(*self.config.frames_ahead))
         if z.shape[1] <= reach:
             raise InputError(
                 f"window of {z.shape[1]} frames, expected more than the {reach} that CPC predicts ahead: "
@@ -104,43 +126,76 @@ class CPC(Objective):
             )
         return z, context
 
-    def _draw(self, z: Tensor, conversation: Tensor, speakers: int) -> tuple[Tensor, Pool]:
-        """Sequences to draw from [B', T, C] and the pool drawn for each of z's."""
-        source, own = self.config.negatives, torch.arange(len(z), device=z.device)
+    def _draw(self, z: Tensor, batch: Batch) -> tuple[Tensor, Pool, Tensor | None]:
+        """Sequences to draw from [B', T, C], the pool drawn for each of z's, and z's frames to score [B, T] or None."""
+        speech = self._speech(batch) if self.config.speech_only else None
+        source, own, drawable = self.config.negatives, torch.arange(len(z), device=z.device), speech
         if source == "all_ranks":
             if is_initialized():
                 own = own + get_rank() * len(z)
                 z = torch.cat(all_gather(z.contiguous()))  # unlike Accelerate's gather, this one has a gradient
+                drawable = None if speech is None else torch.cat(all_gather(speech.byte())).bool()
             candidates = torch.ones(len(own), len(z), dtype=torch.bool, device=z.device)
         else:
-            candidates = candidate_sequences(source, conversation, speakers)
-        return z, draw_pool(candidates, own, z.shape[1], self.config.negative_count)
+            candidates = candidate_sequences(source, batch.conversation, batch.samples.shape[1])
+        pool = draw_pool(candidates, own, z.shape[1], self.config.negative_count, drawable)
+        return z, pool, None if speech is None else speech & pool.scorable[:, None]
 
-    def _scores(self, z: Tensor, context: Tensor, negatives: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of each step [H], from z [B, T, C], context, and pooled negatives [B, P, C]."""
-        context = context / self.config.temperature
-        losses, accuracies = [], []
-        for h, predictor in enumerate(self.predictors, start=1):
-            offset = h * self.config.step_frames
-            left_out = None if pool.left_out is None else pool.left_out[:, offset:]
-            loss, hits = info_nce(predictor(context[:, :-offset]), z[:, offset:], negatives, left_out)
-            losses.append(loss.mean())
-            accuracies.append(hits.float().mean())
-        return torch.stack(losses), torch.stack(accuracies)
+    @staticmethod
+    def _speech(batch: Batch) -> Tensor:
+        """Frames of each sequence [B, T] in which it speaks."""
+        if batch.activity is None:
+            raise InputError(
+                "objective.speech_only: got conversations without speech segments, expected some for each: let "
+                "`ssl-tt prepare` detect them or choose false"
+            )
+        return rearrange(batch.activity, "b t s -> (b s) t")
+
+    def _scores(
+        self, z: Tensor, context: Tensor, negatives: Tensor, pool: Pool, scored: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Loss and accuracy of each step [H], from z [B, T, C], context, and pooled negatives [B, P, C].
+
+        With `scored` [B, T] those are means over such frames, and last comes their share of each step [H].
+        """
+        losses, accuracies, shares = [], [], []
+        predictors = iter(self.predictors)
+        for horizon, ahead in zip(self.horizons, self.config.frames_ahead, strict=True):
+            for known, offset in zip(horizon(context, ahead, self.config.temperature), ahead, strict=True):
+                left_out = None if pool.left_out is None else pool.left_out[:, offset:]
+                loss, hits = info_nce(next(predictors)(known), z[:, offset:], negatives, left_out, pool.missing)
+                of_step = None if scored is None else scored[:, offset:]
+                losses.append(_mean(loss, of_step))
+                accuracies.append(_mean(hits.float(), of_step))
+                if of_step is not None:
+                    shares.append(of_step.float().mean())
+        return torch.stack(losses), torch.stack(accuracies), torch.stack(shares) if shares else None
+
+
+def _mean(values: Tensor, of: Tensor | None) -> Tensor:
+    """Mean of values [B, T] where `of` is true, 0 where that is nowhere."""
+    return values.mean() if of is None else (values * of).sum() / of.sum().clamp(min=1)
 
 
 def info_nce(
-    predicted: Tensor, positive: Tensor, negatives: Tensor, left_out: Tensor | None = None
+    predicted: Tensor,
+    positive: Tensor,
+    negatives: Tensor,
+    left_out: Tensor | None = None,
+    missing: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each frame's positive among its negatives, nats, and whether it scored highest; both [B, T].
 
     predicted, positive [B, T, C]; negatives [B, P, C], shared by the frames of a sequence; left_out [B, T] int64: the
-    one of them that is no negative of frame t. With equal scores the loss is log(negatives + 1).
+    one of them that is no negative of frame t; missing [B, P] bool: those that are of no frame. With equal scores the
+    loss is log(negatives + 1).
     """
     score = torch.linalg.vecdot(predicted, positive).float()  # a fifth of the time of einsum, on a CPU in bf16
     others = (predicted @ negatives.transpose(1, 2)).float()
     if left_out is not None:
         others = others.scatter(2, left_out[:, :, None], -torch.inf)
+    if missing is not None:  # perhaps all of them, which costs log(1); at -inf its gradient would be no number
+        others = others.masked_fill(missing[:, None], -1e30)
     # -log(e^s / (e^s + sum e^o)) = softplus(logsumexp(o) - s): no concatenation of the positive with the negatives.
     loss = F.softplus(others.logsumexp(dim=2) - score)
     return loss, score.detach() > others.detach().amax(dim=2)

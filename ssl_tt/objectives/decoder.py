@@ -1,4 +1,6 @@
-"""Causal decoder that mirrors the encoder: from codes back to the log-mel."""
+"""Decoders from codes back to what was heard; here the causal one that mirrors the encoder and gives the log-mel."""
+
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -6,6 +8,10 @@ from torch.nn import functional as F
 from ssl_tt.encoder.config import EncoderConfig, StackConfig
 from ssl_tt.encoder.conv import CausalConv1d, CausalConvTranspose1d
 from ssl_tt.encoder.stack import Blocks, channel_norm
+from ssl_tt.objectives.config import DecoderConfig, WaveNetConfig
+
+if TYPE_CHECKING:
+    from ssl_tt.objectives.wavenet import WaveNet
 
 
 class UpsamplingLayer(nn.Module):
@@ -67,3 +73,18 @@ class Decoder(nn.Module):
         for stack in self.stacks[1:]:
             log_mel = log_mel + stack(codes)
         return log_mel
+
+    def error(self, codes: Tensor, log_mel: Tensor, samples: Tensor) -> Tensor:
+        """Mean squared error of the log-mel [B, T * stride, M], in its standard deviations; a scalar."""
+        return F.mse_loss(self(codes).float(), log_mel)
+
+
+def build_decoder(
+    config: DecoderConfig, encoder: EncoderConfig, in_channels: int, channels: int
+) -> "Decoder | WaveNet":
+    """The decoder of a recipe: its `error(codes [B, T, C], log_mel [B, T * stride, M], samples [B, N])` is the loss."""
+    if isinstance(config, WaveNetConfig):
+        from ssl_tt.objectives.wavenet import WaveNet
+
+        return WaveNet(config, encoder, in_channels, channels)
+    return Decoder(encoder, in_channels, channels)

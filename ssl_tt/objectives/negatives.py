@@ -8,6 +8,9 @@ every positive meets the same number of distinct negatives and never itself.
     pool of sequence b   [ 7 2 9 4 ]     3 negatives
     positive frame 9       7 2 . 4       itself is left out
     positive frame 5       7 2 9 .       the last is left out; the pool is in random order
+
+Where only some frames may be drawn, as those of speech, sequences have unequally many: a pool with too few ends in
+columns that are missing, and its positives meet the frames there are.
 """
 
 from typing import NamedTuple
@@ -25,6 +28,14 @@ class Pool(NamedTuple):
     """[B, P] int64, distinct in each row and in random order."""
     left_out: Tensor | None
     """[B, T] int64: the column of `frames` that is no negative for frame t of the sequence; None if all are."""
+    missing: Tensor | None
+    """[B, P] bool: columns of `frames` that hold no frame to draw; None if all do."""
+
+    @property
+    def scorable(self) -> Tensor:
+        """Sequences whose frames have a negative [B] bool."""
+        columns = torch.ones_like(self.frames, dtype=torch.bool) if self.missing is None else ~self.missing
+        return columns.sum(dim=1) > (self.left_out is not None)
 
 
 def candidate_sequences(source: str, conversation: Tensor, speakers: int) -> Tensor:
@@ -55,12 +66,14 @@ def candidate_sequences(source: str, conversation: Tensor, speakers: int) -> Ten
     return candidates
 
 
-def draw_pool(candidates: Tensor, own: Tensor, frames: int, count: int) -> Pool:
+def draw_pool(candidates: Tensor, own: Tensor, frames: int, count: int, drawable: Tensor | None = None) -> Pool:
     """Draw a pool for each sequence from torch's generator.
 
     candidates [B, B'] bool: sequences whose frames may be drawn; own [B] int64: where among the B' each sequence itself
     is; `frames` T in each. Gives `count` negatives to each positive, or all there are if that is fewer (in the row that
-    has fewest). Random keys for every candidate frame: memory grows as B * T * (sequences allowed to one).
+    has fewest). With `drawable` [B', T] bool only such frames are drawn, for positives that are such frames; where a
+    row has fewer, its positives get those that it has. Random keys for every candidate frame: memory grows as B * T *
+    (sequences allowed to one).
     """
     available = candidates.sum(dim=1) * frames
     includes_own = bool(candidates.gather(1, own[:, None]).any())
@@ -68,12 +81,15 @@ def draw_pool(candidates: Tensor, own: Tensor, frames: int, count: int) -> Pool:
     most = int(available.max())
     keys = torch.rand(len(candidates), most, device=candidates.device)
     keys.masked_fill_(torch.arange(most, device=keys.device) >= available[:, None], -1.0)
-    ordinal = keys.topk(size, dim=1).indices  # in order of the keys, so in random order
     allowed = candidates.int().argsort(dim=1, descending=True, stable=True)  # the row's candidates first
+    if drawable is not None:
+        keys.masked_fill_(~drawable[allowed[:, : most // frames]].flatten(1), -1.0)
+    keys, ordinal = keys.topk(size, dim=1)  # in order of the keys, so in random order; what is missing comes last
+    missing = None if drawable is None else keys < 0
     sequence, frame = allowed.gather(1, ordinal // frames), ordinal % frames
     if not includes_own:
-        return Pool(sequence * frames + frame, None)
+        return Pool(sequence * frames + frame, None, missing)
     left_out = torch.full((len(candidates), frames + 1), size - 1, device=keys.device)
     column = torch.arange(size, device=keys.device).expand_as(frame)
     left_out.scatter_(1, torch.where(sequence == own[:, None], frame, frames), column)  # others fall into the spare
-    return Pool(sequence * frames + frame, left_out[:, :frames])
+    return Pool(sequence * frames + frame, left_out[:, :frames], missing)

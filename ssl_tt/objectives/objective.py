@@ -1,13 +1,20 @@
 """What the training loop, the probe and the report know of any objective."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from ssl_tt.data.windows import Batch
-from ssl_tt.encoder.encoder import Encoder
+from ssl_tt.encoder.encoder import Encoder, EncoderState
 from ssl_tt.objectives.loss import Loss
+
+
+class ObjectiveState(NamedTuple):
+    """Past of the encoder, and of what an objective makes of its output."""
+
+    encoder: EncoderState
+    derived: Any
 
 
 class Objective(nn.Module, ABC):
@@ -22,11 +29,19 @@ class Objective(nn.Module, ABC):
         """Loss of a batch of windows; every random draw comes from torch's generator, seeded by the loop per step."""
 
     @abstractmethod
-    def representations(self, samples: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
-        """Named sequences to probe: samples [B, N] -> ({"encoder": [B, T, C], ...}, state); N may be anything.
+    def derived(self, z: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
+        """Named sequences to probe beside the encoder's output z [B, T, C], of which T may be 0, and their state.
 
         Every tensor of the state has the B first.
         """
+
+    def representations(
+        self, samples: Tensor, state: ObjectiveState | None = None
+    ) -> tuple[dict[str, Tensor], ObjectiveState]:
+        """Named sequences to probe: samples [B, N] -> ({"encoder": [B, T, C], ...}, state); N may be anything."""
+        z, encoder = self.encoder(samples, state.encoder if state else None)
+        derived, past = self.derived(z, state.derived if state else None)
+        return {"encoder": z, **derived}, ObjectiveState(encoder, past)
 
     def advance(self, samples: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
         """`representations`, by the name that a `Stream` calls."""

@@ -97,6 +97,11 @@ class Quantizer(nn.Module):
             rows = self._nearest(x.detach(), codebook)
             return self._codes(rows), _straight_through(x, self._scaled(codebook)[rows])
 
+    def vectors_of(self, codes: Tensor) -> Tensor:
+        """The vectors [B, T, C] of codes as in `Quantized`, without gradient."""
+        codes = codes.unsqueeze(-1) if self.config.groups == 1 else codes
+        return self._scaled(self.codebook.detach())[self._rows(codes)].flatten(2)
+
     @torch.no_grad()
     def update(self) -> None:
         """Move the codebook by what was seen since the last update; every rank must call it, and all stay equal."""
@@ -166,7 +171,10 @@ class Quantizer(nn.Module):
         distances = torch.baddbmm(
             lengths[:, None], x.flatten(0, -3).transpose(0, 1), groups.transpose(1, 2), alpha=-2
         )  # [G, N, K]
-        codes = distances.argmin(dim=2).transpose(0, 1).view(x.shape[:-1])
+        return self._rows(distances.argmin(dim=2).transpose(0, 1).view(x.shape[:-1]))
+
+    def _rows(self, codes: Tensor) -> Tensor:
+        """Where the codes of each group [..., G] stand in the codebook."""
         return codes + self.config.codes * torch.arange(self.config.groups, device=codes.device)
 
     def _codes(self, rows: Tensor) -> Tensor:

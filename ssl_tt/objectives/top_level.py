@@ -13,19 +13,7 @@ from torch import Tensor, nn
 from ssl_tt.encoder.conv import CausalConv1d
 from ssl_tt.encoder.stack import OutputLayer, ResidualBlock, StridedLayer
 from ssl_tt.objectives.config import VQVAE2Config
-
-LayerStates = tuple[Tensor, ...]
-
-
-class Layers(nn.ModuleList):
-    """Causal layers in a row: [B, T, C_in] -> [B, T', C_out]."""
-
-    def forward(self, x: Tensor, state: LayerStates | None = None) -> tuple[Tensor, LayerStates]:
-        states: list[Tensor] = []
-        for layer, past in zip(self, state or (None,) * len(self), strict=True):
-            x, past = layer(x, past)
-            states.append(past)
-        return x, tuple(states)
+from ssl_tt.objectives.layers import Layers
 
 
 class Hold(nn.Module):

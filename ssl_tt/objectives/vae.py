@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_tt.data.windows import Batch
-from ssl_tt.encoder.encoder import Encoder, EncoderState
+from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.objectives.config import VAEConfig
 from ssl_tt.objectives.decoder import Decoder
 from ssl_tt.objectives.loss import Loss
@@ -43,7 +43,7 @@ class VAE(Objective):
         self.register_buffer("steps", torch.tensor(0))  # optimizer steps so far: beta is a function of them
 
     def forward(self, batch: Batch) -> Loss:
-        log_mel, z = self._encode(rearrange(batch.samples, "b s n -> (b s) n"))
+        log_mel, z = self.encoder.log_mel_and_representation(rearrange(batch.samples, "b s n -> (b s) n"))
         mean, log_variance = self.mean(z).float(), self.log_variance(z).float()
         latent = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         error = F.mse_loss(self.decoder(latent).float(), log_mel)
@@ -58,23 +58,14 @@ class VAE(Objective):
         weight = self.beta * 2 / values
         return Loss(error + weight * divergence.clamp(min=self.config.free_nats).sum(), parts)
 
-    def representations(
-        self, samples: Tensor, state: EncoderState | None = None
-    ) -> tuple[dict[str, Tensor], EncoderState]:
-        """`encoder` [B, T, C] and `latent`, the posterior's mean [B, T, latent_channels], of samples [B, N]."""
-        z, state = self.encoder(samples, state)
-        return {"encoder": z, "latent": self.mean(z)}, state
+    def derived(self, z: Tensor, state: None = None) -> tuple[dict[str, Tensor], None]:
+        """`latent`, the posterior's mean [B, T, latent_channels]."""
+        return {"latent": self.mean(z)}, state
 
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
         """Normalised log-mel `input` and, from the posterior's mean, `reconstruction`; [B, T * stride, M]."""
-        log_mel, z = self._encode(samples)
+        log_mel, z = self.encoder.log_mel_and_representation(samples)
         return {"input": log_mel, "reconstruction": self.decoder(self.mean(z)).float()}
-
-    def _encode(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-mel [B, T * stride, M], no longer than what is encoded, and the encoder's output [B, T, C] of [B, N]."""
-        features, _ = self.encoder.features(samples)
-        z, _ = self.encoder.encode_features(features)
-        return self.encoder.log_mel_of(samples, features)[:, : z.shape[1] * self.encoder.config.stride], z
 
     @property
     def beta(self) -> float:

@@ -8,20 +8,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_tt.data.windows import Batch
-from ssl_tt.encoder.encoder import Encoder, EncoderState
+from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import VQVAE2Config
 from ssl_tt.objectives.decoder import Decoder
+from ssl_tt.objectives.layers import LayerStates
 from ssl_tt.objectives.loss import Loss
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.objectives.quantizer import Quantized, Quantizer
-from ssl_tt.objectives.top_level import Hold, LayerStates, top_decoder, top_encoder
+from ssl_tt.objectives.top_level import Hold, top_decoder, top_encoder
 
 
 class VQVAE2State(NamedTuple):
-    """Past of the encoder, of the top level, of what it holds for the frames below, and of its decoder."""
+    """Past of the top level, of what it holds for the frames below, and of its decoder."""
 
-    encoder: EncoderState
     top: LayerStates
     held: Tensor
     told: LayerStates
@@ -65,20 +65,16 @@ class VQVAE2(Objective):
         }
         return Loss(error + self.config.commitment * commitment + codebook_loss, parts)
 
-    def representations(
-        self, samples: Tensor, state: VQVAE2State | None = None
-    ) -> tuple[dict[str, Tensor], VQVAE2State]:
-        """`encoder` [B, T, C]; `bottom` and `top`, vectors of the codes [B, T, code_channels]; of samples [B, N].
+    def derived(self, z: Tensor, state: VQVAE2State | None = None) -> tuple[dict[str, Tensor], VQVAE2State]:
+        """`bottom` and `top`, vectors of the codes [B, T, code_channels].
 
         The top's are those that are known at the end of each frame, zeros before the first.
         """
-        z, encoder_state = self.encoder(samples, state.encoder if state else None)
         top, top_state = self.top(z, state.top if state else None)
         held, held_state = self.hold(self.top_quantizer.quantize(top)[1], z.shape[1], state.held if state else None)
         told, told_state = self.told(held, state.told if state else None)
         _, bottom = self.bottom_quantizer.quantize(self.project(torch.cat((z, told), dim=2)))
-        found = {"encoder": z, "bottom": bottom, "top": held}
-        return found, VQVAE2State(encoder_state, top_state, held_state, told_state)
+        return {"bottom": bottom, "top": held}, VQVAE2State(top_state, held_state, told_state)
 
     @property
     def cycle_samples(self) -> int:
@@ -103,8 +99,7 @@ class VQVAE2(Objective):
         self.bottom_quantizer.update()
 
     def _reconstruct(self, samples: Tensor) -> tuple[Tensor, Quantized, Quantized, Tensor]:
-        features, _ = self.encoder.features(samples)
-        z, _ = self.encoder.encode_features(features)
+        log_mel, z = self.encoder.log_mel_and_representation(samples)
         if z.shape[1] < self.config.top_stride:
             raise InputError(
                 f"window of {z.shape[1]} frames, expected at least the {self.config.top_stride} of a frame of the top "
@@ -115,6 +110,4 @@ class VQVAE2(Objective):
         told, _ = self.told(held)
         bottom = self.bottom_quantizer(self.project(torch.cat((z, told), dim=2)))
         reconstruction = self.decoder(torch.cat((held, bottom.vectors), dim=2)).float()
-        # Feature frames at the end that do not fill the encoder's stride have no code.
-        log_mel = self.encoder.log_mel_of(samples, features)[:, : reconstruction.shape[1]]
         return log_mel, top, bottom, reconstruction

@@ -251,13 +251,20 @@ def _limit_to_the_tail(axes: Axes, curves: Sequence[np.ndarray]) -> None:
 
 
 @_styled
-def accuracy_by_step(accuracy: np.ndarray, chance: float, step_seconds: float, system: str) -> Figure:
-    """Share of held-out frames whose true future outscores every negative: accuracy [H], by time ahead."""
+def accuracy_by_step(
+    accuracy: np.ndarray, chance: float, ahead_seconds: np.ndarray, system: str, which: str = ""
+) -> Figure:
+    """Share of held-out frames whose true future outscores every negative: accuracy [H], by time ahead [H].
+
+    Where the time falls back another horizon begins, with a line of its own; `which` contrast, where of several.
+    """
     figure, axes = _panel(2.7)
-    ahead = (np.arange(len(accuracy)) + 1) * step_seconds * 1000
-    axes.plot(ahead, accuracy, "o-", color=colours([system])[system], linewidth=1.6, markersize=4)
+    starts = np.flatnonzero(np.diff(ahead_seconds) < 0) + 1
+    for ahead, of_horizon in zip(np.split(1000 * ahead_seconds, starts), np.split(accuracy, starts), strict=True):
+        axes.plot(ahead, of_horizon, "o-", color=colours([system])[system], linewidth=1.6, markersize=4)
     _level(axes, chance, f"chance {chance:.3f}")
-    axes.set(xlabel="time ahead (ms)", ylabel="accuracy of the contrast", title=said(SYSTEMS, system))
+    axes.set_title(f"{said(SYSTEMS, system)} {which}".strip())
+    axes.set(xlabel="time ahead (ms)", ylabel="accuracy of the contrast")
     axes.set_ylim(0, max(1.1 * float(np.max(accuracy)), 3 * chance))
     axes.grid(axis="y")
     return figure

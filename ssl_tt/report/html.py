@@ -10,7 +10,7 @@ import numpy as np
 
 from ssl_tt import __version__
 from ssl_tt.data.atomic import atomically
-from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, QuantizerConfig
+from ssl_tt.objectives.config import JointConfig, ObjectiveConfig, QuantizerConfig, VQVAE2Config, VQVAEConfig
 from ssl_tt.recipe import dump
 from ssl_tt.report import figures
 from ssl_tt.report.document import document, figure_element, table_element
@@ -35,6 +35,12 @@ _PICTURES = {
     "codes do not carry.",
     "prediction": "A held-out stretch and what was predicted of each frame. What is blurred away below could not be "
     "foreseen.",
+}
+# Sequences of codes, and the settings of what has them.
+_CODES: dict[str, type[QuantizerConfig]] = {
+    "codes": VQVAEConfig,
+    "codes_bottom": VQVAE2Config,
+    "codes_top": VQVAE2Config,
 }
 _PACKAGES = ("torch", "accelerate", "scikit-learn", "numpy", "scipy", "soundfile")
 
@@ -149,24 +155,23 @@ def _training(comparison: Comparison) -> Iterator[str]:
                 f"How often each code is chosen in {codes.size:,} held-out frames. A steep fall with few "
                 "codes means a collapsed codebook.",
             )
-        if isinstance(config, CPCConfig) and "accuracy_by_step" in example:
+        for part, accuracy in _of_parts(example, "accuracy_by_step"):
             frames = example["input"].shape[1] // comparison.recipe.encoder.stride
+            ahead = dict(_of_parts(example, "frames_ahead"))[part]
             yield figure_element(
-                figures.accuracy_by_step(
-                    example["accuracy_by_step"], 1 / frames, config.step_frames / _frame_rate_hz(comparison), objective
-                ),
-                f"contrast-{_id(comparison, objective)}",
+                figures.accuracy_by_step(accuracy, 1 / frames, ahead / _frame_rate_hz(comparison), objective, part),
+                f"contrast-{_id(comparison, objective)}-{part}".rstrip("-"),
                 f"How often the true future scores above all {frames - 1} other frames of its sequence. A curve that "
                 "falls to chance says how far the context can foresee.",
             )
         for what, caption in _PICTURES.items():
-            if what in example:
+            for part, picture in _of_parts(example, what):
                 # The speaker of whom there is more to see.
                 speaker = int(np.argmax(example["input"].std(axis=(1, 2))))
-                rate = _feature_rate_hz(comparison)
+                rate, named = _feature_rate_hz(comparison), f"{part} {what}".strip()
                 yield figure_element(
-                    figures.reconstruction(example["input"][speaker], example[what][speaker], rate, objective, what),
-                    f"{what}-{_id(comparison, objective)}",
+                    figures.reconstruction(example["input"][speaker], picture[speaker], rate, objective, named),
+                    f"{what}-{_id(comparison, objective)}-{part}".rstrip("-"),
                     caption,
                 )
     yield "</div></section>"
@@ -246,17 +251,26 @@ def _label_note(comparison: Comparison) -> str:
 
 
 def _codebooks(example: dict[str, np.ndarray], config: ObjectiveConfig) -> Iterator[tuple[str, np.ndarray, int]]:
-    """Codes and size of each codebook, by its level and group where there are several: "", "top", "bottom group 2"."""
-    if not isinstance(config, QuantizerConfig):
-        return
-    for key, codes in example.items():
-        if key.startswith("codes"):
-            level = key.removeprefix("codes").strip("_")
-            if config.groups == 1:
-                yield level, codes, config.codes
+    """Codes and size of each codebook, by its part, level and group where there are several: "", "bottom group 2"."""
+    parts = config.parts if isinstance(config, JointConfig) else {"": config}
+    for key, kind in _CODES.items():
+        owners = {name: part for name, part in parts.items() if isinstance(part, kind)}
+        for name, codes in _of_parts(example, key):
+            part = owners[name or next(iter(owners))]  # codes that only one part has are not called by it
+            which = f"{name} {key.removeprefix('codes').strip('_')}".strip()
+            if part.groups == 1:
+                yield which, codes, part.codes
             else:
-                for group in range(config.groups):
-                    yield f"{level} group {group + 1}".strip(), codes[..., group], config.codes
+                for group in range(part.groups):
+                    yield f"{which} group {group + 1}".strip(), codes[..., group], part.codes
+
+
+def _of_parts(example: dict[str, np.ndarray], what: str) -> Iterator[tuple[str, np.ndarray]]:
+    """What an objective has of a name, beside "" or, where several parts of a joint objective have it, the part."""
+    for key, values in example.items():
+        part, _, name = key.rpartition(".")
+        if name == what:
+            yield part, values
 
 
 def _without_majority(of_systems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,6 +9,8 @@ SYSTEMS = {
     "logmel": "log-mel",
     "random": "random encoder",
     "cpc": "CPC",
+    "cpc2": "CPC v2",
+    "joint": "joint objective",
     "vqvae": "VQ-VAE",
     "vqvae2": "VQ-VAE-2",
     "vae": "VAE",

@@ -101,6 +101,12 @@ def damage(checkpoint: Path) -> str | None:
     return None
 
 
+def identity(checkpoint: Path) -> str:
+    """SHA-256 that no other weights than those of this checkpoint have."""
+    digests: dict[str, str] = json.loads((checkpoint / _DIGESTS).read_bytes())
+    return digests["model.safetensors"]
+
+
 def read(checkpoint: Path) -> tuple[Tensors, Tensors, dict[str, Any]]:
     """Tensors of the model, tensors of the optimizer, and the state."""
     model = tensors_from_bytes((checkpoint / "model.safetensors").read_bytes())

@@ -155,8 +155,14 @@ def train(
                 quarantine.add(unreadable)
                 with accelerator.accumulate(model):
                     loss = model(_on(batch, accelerator.device))
-                    if not torch.isfinite(loss.total):
-                        raise RunError(_not_finite("loss", loss.total.item(), step, batch, windows, run))
+                    finite = bool(torch.isfinite(loss.total))
+                    if _any_rank(accelerator, not finite):  # all stop: one that went on would wait for the others
+                        raise RunError(
+                            f"{run}: the loss of another process at step {step} is not finite, before the weights were "
+                            "touched; its own message names the items"
+                            if finite
+                            else _not_finite("loss", loss.total.item(), step, batch, windows, run)
+                        )
                     accelerator.backward(loss.total)
                     for name, value in {"loss": loss.total, **loss.parts}.items():
                         means[name] = means.get(name, 0.0) + float(value.detach()) / config.accumulation
@@ -201,9 +207,9 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def adamw(objective: Objective, config: TrainingConfig) -> torch.optim.Optimizer:
+def adamw(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW that decays matrices and kernels only: biases and gains have no reason to be small."""
-    parameters = [p for p in objective.parameters() if p.requires_grad]
+    parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -54,7 +54,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None,
 
     torch.manual_seed(recipe.seed)  # the encoder first: with one seed it starts alike under every objective
     encoder = Encoder(recipe.encoder)
-    windows, validation = _windows(splits, recipe, encoder)
+    windows, validation = training_windows(splits, recipe, encoder)
     if checkpoint.newest(out) is None:
         for frontend in normalised(encoder):
             frontend.set_statistics(*corpus_statistics(frontend, _statistics_audio(windows)))
@@ -124,7 +124,7 @@ def _said(fields: dict[str, Any], name: str) -> str:
     return json.dumps(fields[name]) if name in fields else "not given"
 
 
-def _windows(splits: Splits, recipe: PretrainRecipe, encoder: Encoder) -> tuple[Windows, Windows]:
+def training_windows(splits: Splits, recipe: PretrainRecipe, encoder: Encoder) -> tuple[Windows, Windows]:
     """Windows of a whole number of frames to train on, and those to validate on, which no seed but the data's moves."""
     needed: tuple[Split, ...] = ("train", "validation")
     for split in needed:

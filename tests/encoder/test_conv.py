@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ssl_tt.encoder.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d, ChannelNorm, SeparableConv
+from ssl_tt.encoder.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d, ChannelNorm, Ring, SeparableConv
 
 
 def in_chunks(module: nn.Module, x: torch.Tensor, cuts: list[int]) -> torch.Tensor:
@@ -63,6 +63,18 @@ def test_any_chunking_of_an_upsampling_equals_the_whole(kernel, stride, n_frames
     whole, _ = conv(x)
     assert whole.shape == (2, n_frames * stride, 3)
     torch.testing.assert_close(in_chunks(conv, x, cuts), whole, rtol=0, atol=1e-10)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 30))
+def test_frame_by_frame_on_a_ring_equals_the_whole(kernel, dilation, n_frames):
+    conv = CausalConv1d(2, 3, kernel, dilation).double()
+    x = torch.randn(2, n_frames, 2, dtype=torch.float64)
+    ring, frames = Ring(conv, batch=2), []
+    for frame in x.split(1, dim=1):
+        y, ring = conv(frame, ring)
+        frames.append(y)
+    torch.testing.assert_close(torch.cat(frames, dim=1), conv(x)[0], rtol=0, atol=1e-10)
 
 
 def test_convolution_equals_sums_written_out():

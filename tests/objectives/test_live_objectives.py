@@ -7,7 +7,18 @@ from torch import Tensor
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.streaming import Stream, mapped
 from ssl_tt.objectives import build
-from ssl_tt.objectives.config import APCConfig, CPCConfig, ObjectiveConfig, VAEConfig, VQVAE2Config, VQVAEConfig
+from ssl_tt.objectives.config import (
+    APCConfig,
+    CPCConfig,
+    CPCPart,
+    JointConfig,
+    ObjectiveConfig,
+    VAEConfig,
+    VQVAE2Config,
+    VQVAE2Part,
+    VQVAEConfig,
+    VQVAEPart,
+)
 from ssl_tt.objectives.objective import Objective
 from tests.objectives.small import ENCODER, HOP, tones
 
@@ -23,6 +34,14 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
     "vqvae": VQVAEConfig(codes=8, code_channels=6),
     "vqvae of groups": VQVAEConfig(codes=8, code_channels=6, groups=2, distance="cosine"),
     "vqvae2": VQVAE2Config(codes=8, code_channels=6, top_channels=10),
+    "joint": JointConfig(
+        parts={
+            "cpc": CPCPart(context="gru", context_channels=12),
+            "conv": CPCPart(context="conv", context_channels=12, context_layers=2),
+            "vqvae": VQVAEPart(codes=8, code_channels=6),
+            "vqvae2": VQVAE2Part(codes=8, code_channels=6, top_channels=10),
+        }
+    ),
 }
 
 

@@ -265,6 +265,14 @@ def test_cosine_distance_finds_the_smallest_angle_and_gives_vectors_of_length_on
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_codes_alone_give_their_vectors_again(groups, distance):
+    module = quantizer(code_channels=6, groups=groups, distance=distance).eval()
+    codes, vectors = module.quantize(torch.randn(2, 5, 6))
+    assert torch.equal(module.vectors_of(codes), vectors)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 def test_a_learned_codebook_moves_by_its_loss_towards_its_inputs(distance):
     module = quantizer(codebook="learned", distance=distance)
     assert [name for name, _ in module.named_parameters()] == ["codebook"]

@@ -13,10 +13,13 @@ from ssl_tt.objectives import build
 from ssl_tt.objectives.config import (
     APCConfig,
     CPCConfig,
+    CPCPart,
+    JointConfig,
     QuantizerConfig,
     VAEConfig,
     VQVAE2Config,
     VQVAEConfig,
+    VQVAEPart,
 )
 from ssl_tt.objectives.quantizer import Quantizer
 
@@ -37,17 +40,25 @@ def agree(module: Quantizer) -> bool:
 
 def negatives_of_all_ranks_give_the_gradient_of_the_whole_batch(rank: int) -> None:
     whole = batch(windows=4)
+    draw = torch.Generator().manual_seed(0)
+    speech = torch.rand(4, 40, 2, generator=draw) < torch.rand(
+        4, 1, 2, generator=draw
+    )  # more on one rank than the other
+    whole = whole._replace(samples=whole.samples.double(), activity=speech)
     rows = slice(2 * rank, 2 * rank + 2)
-    own = Batch(whole.samples[rows], None, whole.conversation[rows], whole.item[rows])
-    gradients = []
-    for source, data in (("all_ranks", own), ("batch", whole)):
-        config = CPCConfig(context_channels=20, steps=2, negatives=source, negative_count=1000)  # all: no draw
-        objective = build(config, encoder())
-        objective(data).total.backward()
-        gradients.append([p.grad for p in objective.parameters()])
-    for of_rank, expected in zip(*gradients, strict=True):
-        dist.all_reduce(of_rank)
-        torch.testing.assert_close(of_rank / 2, expected, rtol=1e-3, atol=1e-5)
+    own = Batch(whole.samples[rows], speech[rows], whole.conversation[rows], whole.item[rows])
+    for speech_only in (False, True):
+        gradients = []
+        for source, data in (("all_ranks", own), ("batch", whole)):
+            config = CPCConfig(
+                context_channels=20, steps=2, negatives=source, negative_count=1000, speech_only=speech_only
+            )  # all negatives, so that nothing is drawn
+            objective = build(config, encoder()).double()
+            objective(data).total.backward()
+            gradients.append([p.grad for p in objective.parameters()])
+        for of_rank, expected in zip(*gradients, strict=True):
+            dist.all_reduce(of_rank)
+            torch.testing.assert_close(of_rank / 2, expected, rtol=1e-6, atol=1e-6)
 
 
 def codebooks_agree(rank: int) -> None:
@@ -143,6 +154,7 @@ def objectives_agree_after_accumulated_steps(rank: int) -> None:
         VAEConfig(beta_warmup_steps=2),
         VQVAEConfig(codebook="learned", distance="cosine", **codes),
         VQVAE2Config(**codes),
+        JointConfig(parts={"contrast": CPCPart(context_channels=20, steps=3), "codes": VQVAEPart(**codes)}),
     ):
         objective = build(config, encoder())
         wrapped = DistributedDataParallel(objective)

@@ -151,6 +151,7 @@ def comparison(folder: Path) -> Comparison:
                 "input": logmel,
                 "loss_by_step": np.linspace(2.9, 4.4, 12),
                 "accuracy_by_step": 0.5 * np.exp(-np.arange(12) / 4) + 0.01,
+                "frames_ahead": np.arange(1, 13),
             },
             "vqvae": {
                 "input": logmel,

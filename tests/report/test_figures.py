@@ -144,3 +144,14 @@ def test_the_users_matplotlib_settings_neither_change_nor_matter():
     assert dict(mpl.rcParams) == before
     with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "axes.grid": True}):
         assert figures.svg(figures.horizons({"cpc": np.linspace(0.9, 0.5, 60)}), "a") == plain
+
+
+def test_each_horizon_of_a_contrast_has_a_line_of_its_own():
+    ahead = np.array([0.02, 0.04, 0.08, 0.16, 0.32])
+    one, two = (
+        figures.accuracy_by_step(np.linspace(0.5, 0.1, 5), 0.01, seconds, "cpc2").axes[0]
+        for seconds in (ahead, ahead[[0, 1, 0, 2, 4]])
+    )
+    # The last line is that of chance.
+    assert [len(line.get_xdata()) for line in one.lines[:-1]] == [5]
+    assert [list(line.get_xdata()) for line in two.lines[:-1]] == [[20, 40], [20, 80, 320]]

@@ -5,7 +5,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ssl_tt.objectives.config import APCConfig, VAEConfig, VQVAE2Config
+from ssl_tt.objectives.config import (
+    APCConfig,
+    CPCPart,
+    JointConfig,
+    VAEConfig,
+    VQVAE2Config,
+    VQVAE2Part,
+    VQVAEPart,
+)
+from ssl_tt.report import figures
 from ssl_tt.report.findings import findings
 from ssl_tt.report.html import page, write_report
 from ssl_tt.report.tables import cost_table, difference_table, score_table
@@ -172,6 +181,52 @@ def test_every_objective_shows_what_it_makes_of_the_log_mel_and_every_codebook_i
         assert any(each.startswith(name) for each in drawn), name
     assert "pretrained by VQ-VAE-2 and VAE and APC" in "".join(reader.text)
     assert "held-out stretch and what was predicted of each frame" in "".join(reader.text)
+
+
+def test_parts_of_a_joint_objective_are_drawn_each_by_itself(comparison, monkeypatch):
+    log_mel, codes = comparison.examples["cpc"]["input"], np.arange(400).reshape(2, 200) % 16
+    parts = {
+        "near": CPCPart(steps=2),
+        "far": CPCPart(steps=2),
+        "fine": VQVAEPart(codes=16),
+        "rough": VQVAEPart(codes=4),
+        "slow": VQVAE2Part(codes=32),
+    }
+    example = {"input": log_mel, "codes_top": codes}
+    example |= {"fine.codes": codes, "rough.codes": codes % 4}
+    example |= {f"{part}.accuracy_by_step": np.ones(2) for part in ("near", "far")}
+    example |= {f"{part}.frames_ahead": np.arange(1, 3) for part in ("near", "far")}
+    example |= {f"{part}.reconstruction": log_mel for part in ("fine", "slow")}
+    recipe = comparison.recipe.model_copy(update={"objectives": {"joint": JointConfig(parts=parts)}})
+    rows = [made_up.row("shift_hold", "balanced_accuracy", "joint", "encoder", 0.6, 0.02)]
+    shown = replace(
+        comparison,
+        recipe=recipe,
+        rows=rows,
+        differences=[],
+        runs={},
+        examples={"joint": example},
+        belief=None,
+        horizons={},
+    )
+    titles = {}
+
+    def svg(figure, name):
+        titles[name] = "; ".join(axes.get_title("left") for axes in figure.axes)
+        return ""
+
+    monkeypatch.setattr(figures, "svg", svg)
+    page(shown)
+    for name, title in {
+        "contrast-0-near": "joint objective near",
+        "contrast-0-far": "joint objective far",
+        "codes-0-fine": "joint objective fine: 16 of 16 codes",
+        "codes-0-rough": "joint objective rough: 4 of 4 codes",
+        "codes-0-top": "joint objective top: 16 of 32 codes",
+        "reconstruction-0-fine": "joint objective's fine reconstruction",
+        "reconstruction-0-slow": "joint objective's slow reconstruction",
+    }.items():
+        assert title in titles[name]
 
 
 def test_validation_scores_are_not_called_test_scores(comparison):

@@ -14,7 +14,14 @@ from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.streaming import Stream
 from ssl_tt.errors import InputError, RunError
 from ssl_tt.objectives import build
-from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAE2Config, VQVAEConfig
+from ssl_tt.objectives.config import (
+    CPCConfig,
+    CPCPart,
+    JointConfig,
+    ObjectiveConfig,
+    VQVAE2Part,
+    VQVAEConfig,
+)
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.training import export as exporting
 from ssl_tt.training.config import PretrainRecipe
@@ -33,7 +40,15 @@ OBJECTIVES: dict[str, tuple[ObjectiveConfig, tuple[str, ...]]] = {
     "cpc gru": (CPCConfig(context="gru", context_channels=12), ("context",)),
     "cpc conv": (CPCConfig(context="conv", context_channels=12, context_layers=2), ("context", "encoder")),
     "vqvae": (VQVAEConfig(codes=8, code_channels=6, groups=2, distance="cosine"), ("codes",)),
-    "vqvae2": (VQVAE2Config(codes=8, code_channels=6, top_channels=10), ("bottom", "top")),
+    "joint": (
+        JointConfig(
+            parts={
+                "contrast": CPCPart(context="gru", context_channels=12),
+                "reconstruction": VQVAE2Part(codes=8, code_channels=6, top_channels=10, top_stride=2, top_blocks=1),
+            }
+        ),
+        ("top", "context", "bottom"),
+    ),
 }
 
 

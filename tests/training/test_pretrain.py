@@ -48,6 +48,24 @@ def test_a_run_directory_holds_all_that_rebuilds_it(settings: Any, tmp_path: Pat
     assert list((run / "tensorboard").iterdir())
 
 
+def test_a_run_of_joined_objectives_is_resumed_and_rebuilt(settings: Any, tmp_path: Path) -> None:
+    part = "--objective.parts."
+    options = ["--objective.kind", "joint"]
+    options += [f"{part}near.kind", "cpc2", f"{part}near.horizons", "1", "4", f"{part}near.context_channels", "8"]
+    options += [f"{part}near.speech_only", "true", f"{part}near.augment_past.reverberation_probability", "0.5"]
+    options += [f"{part}codes.kind", "vqvae", f"{part}codes.codes", "8", f"{part}codes.weight", "0.5"]
+    undisturbed = pretrain(settings(*options), tmp_path / "undisturbed", quiet=True)
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    shutil.rmtree(checkpoint.find(run, "last"))  # that of step 5 is left
+    pretrain(settings(*options), run, quiet=True)
+    first, again = (checkpoint.load_objective(each, "last").state_dict() for each in (undisturbed, run))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    line = metrics(run)[-1]
+    assert {"near.accuracy", "near.scored", "near.loss", "codes.perplexity"} <= line.keys()
+    assert line["loss"] == pytest.approx(line["near.loss"] + 0.5 * line["codes.loss"], rel=1e-5)
+
+
 def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(settings: Any, tmp_path: Path) -> None:
     # A rate that ruins the weights: the best comes before the last.
     options = ["--training.learning_rate", "3", "--training.warmup_steps", "0", "--training.validate_every_steps", "2"]

@@ -1,0 +1,74 @@
+"""The prior over codes against sources whose entropy is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ssl_tt.objectives.config import PriorConfig
+from ssl_tt.objectives.prior import Prior
+from ssl_tt.training.prior import fit
+
+TRANSITIONS = torch.tensor([[0.0, 0.9, 0.1, 0.0], [0.0, 0.0, 0.5, 0.5], [0.7, 0.0, 0.0, 0.3], [0.25, 0.25, 0.25, 0.25]])
+CONFIG = PriorConfig(channels=16, dilations=(1, 2), steps=150, batch_sequences=16, learning_rate=1e-2)
+
+
+def markov_chain(sequences: int, length: int, seed: int = 0) -> Tensor:
+    """Codes [sequences, length] of the chain of TRANSITIONS."""
+    generator = torch.Generator().manual_seed(seed)
+    codes = [torch.zeros(sequences, dtype=torch.int64)]
+    for _ in range(length - 1):
+        codes.append(torch.multinomial(TRANSITIONS[codes[-1]], 1, generator=generator).flatten())
+    return torch.stack(codes, dim=1)
+
+
+def entropy_rate() -> float:
+    """Nats a code: the entropies of the rows, weighted by how often the chain is in each state."""
+    stationary = torch.linalg.matrix_power(TRANSITIONS.double(), 1000)[0]
+    return float((stationary * torch.special.entr(TRANSITIONS.double()).sum(dim=1)).sum())
+
+
+def test_the_prior_starts_uniform():
+    nats = Prior(CONFIG, codes=64, given=5)(torch.randint(64, (2, 12)), torch.randint(5, (2, 4)))
+    torch.testing.assert_close(nats / math.log(2), torch.full((2, 12), 6.0))
+
+
+def test_the_prior_learns_a_markov_chain_to_its_entropy_rate_and_draws_it():
+    prior = fit(CONFIG, 4, markov_chain(64, 48), quiet=True)
+    with torch.no_grad():
+        nats = prior(markov_chain(64, 48, seed=1))[:, 1:].mean().item()
+    assert nats == pytest.approx(entropy_rate(), rel=0.03)
+    drawn = prior.sample(64, 48, torch.Generator().manual_seed(0))
+    counts = torch.zeros(4, 4).index_put_((drawn[:, :-1].flatten(), drawn[:, 1:].flatten()), torch.tensor(1.0), True)
+    assert (counts / counts.sum(dim=1, keepdim=True) - TRANSITIONS).abs().max() < 0.08
+
+
+def test_a_prior_given_the_coarser_level_spends_nothing_on_what_that_tells():
+    """Each coarse code tells a half of the codebook for its two fine codes; which of that half is a fair coin."""
+    torch.manual_seed(0)
+    coarse = torch.randint(2, (64, 16))
+    fine = 2 * coarse.repeat_interleave(2, dim=1) + torch.randint(2, (64, 32))
+    prior = Prior(CONFIG, codes=4, given=2)
+    optimizer = torch.optim.Adam(prior.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        prior(fine, coarse).mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        assert prior(fine, coarse).mean().item() == pytest.approx(math.log(2), rel=0.03)
+        assert torch.equal(
+            prior.sample(64, 32, torch.Generator().manual_seed(0), coarse) // 2, coarse.repeat_interleave(2, dim=1)
+        )
+
+
+def test_training_is_a_function_of_the_seed_and_leaves_the_generator_alone():
+    codes = markov_chain(8, 16)
+    few = CONFIG.model_copy(update={"steps": 3})
+    generator = torch.get_rng_state()
+    first, again = (fit(few, 4, codes, quiet=True).state_dict() for _ in range(2))
+    assert torch.equal(generator, torch.get_rng_state())
+    other = fit(few.model_copy(update={"seed": 1}), 4, codes, quiet=True).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not np.allclose(first["codes.hidden.weight"], other["codes.hidden.weight"])
