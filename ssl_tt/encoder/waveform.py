@@ -51,7 +51,7 @@ class Waveform(nn.Module):
 
     def forward(self, samples: Tensor, state: WaveformState | None = None) -> tuple[Tensor, WaveformState]:
         layers = list(cast(Iterable[WaveformLayer], self.layers))
-        x, states = samples.to(layers[0].norm.weight.dtype)[..., None], []
+        x, states = samples.to(next(self.parameters()).dtype)[..., None], []
         for layer, past in zip(layers, state or (None,) * len(layers), strict=True):
             x, past = layer(x, past)
             states.append(past)

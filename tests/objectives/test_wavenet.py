@@ -125,11 +125,11 @@ def test_samples_come_back_from_the_integers_that_stand_for_them(amplitudes):
 
 
 @pytest.mark.parametrize(
-    ("amplitudes", "rate", "steps", "surer"),
-    [({"amplitudes": "mulaw"}, 1e-2, 150, 30), ({"amplitudes": "logistic", "mixtures": 2}, 5e-3, 200, 10)],
+    ("amplitudes", "steps"),
+    [({"amplitudes": "mulaw"}, 150), ({"amplitudes": "logistic", "mixtures": 2}, 300)],
     ids=["mulaw", "logistic"],
 )
-def test_a_decoder_learns_a_tone_at_8_khz_by_heart_and_plays_it(amplitudes, rate, steps, surer):
+def test_a_decoder_learns_a_tone_at_8_khz_by_heart_and_plays_it(amplitudes, steps):
     config = EncoderConfig(
         frontend=LogMelConfig(sample_rate_hz=8000, window_samples=200, hop_samples=80, mel_bands=16),
         stacks=(StackConfig(dilations=(1,)),),
@@ -140,7 +140,8 @@ def test_a_decoder_learns_a_tone_at_8_khz_by_heart_and_plays_it(amplitudes, rate
     assert decoder.hop_samples == 160
     tone = 0.4 * torch.sin(2 * math.pi * 200 * torch.arange(640) / 8000)[None]
     codes = torch.ones(1, 4, 2)
-    optimizer = torch.optim.Adam(decoder.parameters(), lr=rate)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)  # a mixture's loss jumps at a steady rate
     losses = []
     for _ in range(steps):
         loss = decoder.error(codes, torch.zeros(1, 8, 16), tone)
@@ -148,8 +149,9 @@ def test_a_decoder_learns_a_tone_at_8_khz_by_heart_and_plays_it(amplitudes, rate
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
         losses.append(loss.item())
-    assert sum(losses[-10:]) / 10 < losses[0] - math.log(surer)  # so many times as sure of each sample
+    assert sum(losses[-10:]) / 10 < losses[0] - math.log(30)  # 30 times as sure of each sample
     played = decoder.generate(codes, torch.Generator().manual_seed(0))[0, 160:]
     spectrum = torch.fft.rfft(played * torch.hann_window(480)).abs().square()
     assert int(spectrum.argmax()) == 12  # 200 Hz in bins of 8000 / 480 Hz
