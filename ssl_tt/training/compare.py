@@ -28,7 +28,7 @@ from ssl_tt.data.atomic import atomically
 from ssl_tt.data.audio import read_window
 from ssl_tt.data.manifest import read_manifest
 from ssl_tt.errors import InputError
-from ssl_tt.training import checkpoint, corpora, probe
+from ssl_tt.training import budget, checkpoint, corpora, probe
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
 from ssl_tt.training.cost import Cost
 from ssl_tt.training.pretrain import pretrain
@@ -78,26 +78,33 @@ class Comparison:
     """Scores under every draw, for other comparisons of the same conversations."""
 
 
-def compare(recipe: CompareRecipe, out: Path, *, quiet: bool = False, workdir: Path = corpora.WORKDIR) -> Comparison:
+def compare(
+    recipe: CompareRecipe,
+    out: Path,
+    *,
+    quiet: bool = False,
+    workdir: Path = corpora.WORKDIR,
+    made: dict[str, Path] | None = None,
+) -> Comparison:
     """Pretrain every objective with every seed, probe all of them and the baselines, and score them side by side.
 
-    Writes into `out`, and goes on there if it was stopped. Raises InputError for `out` of something else, for a recipe
+    Writes into `out`, and goes on there if it was stopped. `made` are run directories by their recipes in TOML; what is
+    in there is not trained again, what is not is added. Raises InputError for `out` of something else, for a recipe
     that asks for an unknown representation and for conversations that cannot be probed; else as `pretrain`.
     """
+    made = {} if made is None else made
     check_representations(recipe)
     _claim(out, recipe)
     seconds: dict[str, float] = {}
     with _timed(seconds, "corpora"):
         pretrain_splits, probe_splits = corpora.conversations(recipe, workdir)
     with _timed(seconds, "pretraining"):
-        runs = {
-            name: [
-                pretrain(_pretrain_recipe(recipe, name, seed), out / "runs" / f"{name}-seed{seed}",
-                         splits=pretrain_splits, quiet=quiet)
-                for seed in recipe.seeds
-            ]
-            for name in recipe.objectives
-        }  # fmt: skip
+        runs: dict[str, list[Path]] = {name: [] for name in recipe.objectives}
+        for name, steps in budget.steps(recipe).items():
+            for seed in recipe.seeds:
+                planned = _pretrain_recipe(recipe, name, steps, seed)
+                run = made.setdefault(recipes.dump(planned), out / "runs" / f"{name}-seed{seed}")
+                runs[name].append(pretrain(planned, run, splits=pretrain_splits, quiet=quiet))
     return _scored(recipe, runs, probe_splits, out, seconds, quiet=quiet, workdir=workdir)
 
 
@@ -191,7 +198,7 @@ def _claim(out: Path, recipe: CompareRecipe) -> None:
         file.write(recipes.dump(recipe).encode())
 
 
-def _pretrain_recipe(recipe: CompareRecipe, objective: str, seed: int) -> PretrainRecipe:
+def _pretrain_recipe(recipe: CompareRecipe, objective: str, steps: int, seed: int) -> PretrainRecipe:
     """The run of one objective and seed; what is probed later does not make it another run."""
     data = recipe.data.model_copy(update={"probe": ()})
     return PretrainRecipe(
@@ -199,7 +206,7 @@ def _pretrain_recipe(recipe: CompareRecipe, objective: str, seed: int) -> Pretra
         simulate={name: config for name, config in recipe.simulate.items() if name in data.pretrain},
         data=data,
         encoder=recipe.encoder,
-        training=recipe.training,
+        training=recipe.training.model_copy(update={"steps": steps}),
         seed=seed,
         objective=recipe.objectives[objective],
     )

@@ -132,6 +132,9 @@ class CompareRecipe(Experiment):
     """Every objective is trained once for each seed."""
     objectives: Annotated[dict[Name, ObjectiveConfig], Field(min_length=1)]
     """Objectives to compare, by the name that the report shows."""
+    budget: Literal["steps", "operations"] = "steps"
+    """What pretraining may spend: `training.steps` for every objective, or for each as many steps as need the
+    multiplications of `training.steps` steps of the first one."""
     probe: ProbeConfig = ProbeConfig()
 
 

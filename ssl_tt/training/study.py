@@ -44,7 +44,10 @@ def study(recipe: StudyRecipe, out: Path, *, quiet: bool = False, workdir: Path 
         first, *others = question.variants
         for other in others:
             _check_pair(first, recipes[first], other, recipes[other])
-    comparisons = {name: compare(each, out / name, quiet=quiet, workdir=workdir) for name, each in recipes.items()}
+    made: dict[str, Path] = {}  # a run that several variants have is made once, in the first one's folder
+    comparisons = {
+        name: compare(each, out / name, quiet=quiet, workdir=workdir, made=made) for name, each in recipes.items()
+    }
     answers = {
         name: [
             row

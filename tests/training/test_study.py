@@ -184,3 +184,16 @@ def test_field_shows_every_variant(corpus: Path, tmp_path: Path, capsys: pytest.
     shown = capsys.readouterr().out
     assert shown.index("one-stack\n") < shown.index("two-stacks\n")
     assert (tmp_path / "fields.png").stat().st_size > 2000
+
+
+def test_a_run_that_two_variants_have_is_made_once(corpus: Path, tmp_path: Path) -> None:
+    same = VARIANTS.replace("seeds = [1]\n", "").replace("encoder.channels = 6\n", "training.steps = 3\n")
+    same = "\n".join(line for line in same.splitlines() if not line.startswith("encoder.stacks"))
+    probed_otherwise = same.replace("training.steps = 3", "probe.pool_seconds = [0.2]")
+    found = study(load(corpus, probed_otherwise), tmp_path / "out", quiet=True)
+    first, other = (found.comparisons[name].runs for name in ("one-stack", "two-stacks"))
+    assert first == other
+    assert not (tmp_path / "out" / "two-stacks" / "runs").exists()
+    trained_otherwise = study(load(corpus, same), tmp_path / "otherwise", quiet=True)
+    first, other = (trained_otherwise.comparisons[name].runs for name in ("one-stack", "two-stacks"))
+    assert first != other
