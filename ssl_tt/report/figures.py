@@ -29,7 +29,7 @@ from ssl_tt.data.atomic import atomically
 from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.encoder.receptive_field import Reach, receptive_field
 from ssl_tt.errors import InputError
-from ssl_tt.report.names import METRICS, SYSTEMS, TASKS, colours, full_name, markers, said
+from ssl_tt.report.names import FAMILY_COLOURS, METRICS, SYSTEMS, TASKS, colours, full_name, markers, said
 from ssl_tt.report.responses import Picture
 from ssl_tt.timebase import frame_edges
 
@@ -180,6 +180,40 @@ def answers(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]]) -
         for system, _ in systems
     ]
     figure.legend(keys, [full_name(*system) for system in systems], loc="outside lower center", ncols=4)
+    return figure
+
+
+@_styled
+def kept(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]], families: Mapping[str, str]) -> Figure:
+    """What each system keeps: its score and interval for every task, a panel each: [(task, metric), ...].
+
+    rows: report rows, one representation a system; families: family of each pretrained system, which gives its colour.
+    Down each panel goes the untrained encoder's score, where it has one: to its right more has been learned than lost.
+    """
+    systems = list(dict.fromkeys(row["system"] for row in rows))
+    colour = {system: FAMILY_COLOURS[families.get(system, "baseline")] for system in systems}
+    figure = Figure(figsize=(STRIP_INCHES, 1.2 + 0.27 * len(systems)), layout="constrained")
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (task, metric) in zip(grid, panels, strict=True):
+        for row in rows:
+            if (row["task"], row["metric"]) != (task, metric) or row["value"] is None:
+                continue
+            y, shade = systems.index(row["system"]), colour[row["system"]]
+            if row["low"] is not None:
+                axes.plot([row["low"], row["high"]], [y, y], color=shade, linewidth=2.4, solid_capstyle="butt")
+            axes.plot(row["value"], y, "o", color=shade, markersize=6, mfc=_face(row["system"], shade))
+            if row["system"] == "random":
+                axes.axvline(row["value"], color=_INK, linewidth=0.8, linestyle=_DASHED, zorder=1)
+        axes.set_title(said(TASKS, task).capitalize())
+        axes.set_xlabel(said(METRICS, metric))
+        axes.grid(axis="x")
+        axes.locator_params(axis="x", nbins=4)
+        axes.tick_params(axis="y", length=0)
+    grid[0].set_yticks(range(len(systems)), [said(SYSTEMS, system) for system in systems])
+    grid[0].set_ylim(len(systems) - 0.4, -0.6)
+    shown = [family for family in FAMILY_COLOURS if FAMILY_COLOURS[family] in colour.values()]
+    keys = [Line2D([], [], color=FAMILY_COLOURS[family], marker="o", linewidth=2.4) for family in shown]
+    figure.legend(keys, shown, loc="outside lower center", ncols=len(shown))
     return figure
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from ssl_tt import __version__
 from ssl_tt.data.atomic import atomically
@@ -15,7 +16,7 @@ from ssl_tt.recipe import dump
 from ssl_tt.report import figures
 from ssl_tt.report.document import document, figure_element, table_element
 from ssl_tt.report.findings import findings
-from ssl_tt.report.names import LABELS, SYSTEMS, chance, headline, said, task_name
+from ssl_tt.report.names import FAMILIES, LABELS, SYSTEMS, chance, headline, said, task_name
 from ssl_tt.report.runs import read_losses
 from ssl_tt.report.tables import (
     Table,
@@ -48,12 +49,24 @@ _PACKAGES = ("torch", "accelerate", "scikit-learn", "numpy", "scipy", "soundfile
 def write_report(comparison: Comparison, out: Path) -> Path:
     """Write the page of a comparison to out/report.html, whole or not at all, and return its path.
 
-    The page holds its own style and figures and asks the network for nothing. RunError if it cannot be written.
+    The page holds its own style and figures and asks the network for nothing; out/overview.png is its first figure.
+    RunError if one cannot be written.
     """
+    figures.save(overview(comparison), out / "overview.png")
     path = out / "report.html"
     with atomically(path) as file:
         file.write(page(comparison).encode())
     return path
+
+
+def overview(comparison: Comparison) -> Figure:
+    """The first representation of each system, which is what its encoder gives, in every task."""
+    first: dict[str, str] = {}
+    for row in comparison.rows:
+        first.setdefault(row["system"], row["representation"])
+    rows = [row for row in comparison.rows if row["representation"] == first[row["system"]]]
+    families = {name: FAMILIES[config.kind] for name, config in comparison.recipe.objectives.items()}
+    return figures.kept(rows, [(task, headline(rows, task)) for task in tasks(rows)], families)
 
 
 def page(comparison: Comparison) -> str:
@@ -85,6 +98,12 @@ def _scores(comparison: Comparison) -> Iterator[str]:
     yield (
         f'<p class="note">{conversations} conversations only; {confidence} intervals by bootstrap over conversations; '
         f"the best score in bold. {_label_note(comparison)}</p>"
+    )
+    yield figure_element(
+        overview(comparison),
+        "overview",
+        f"What each encoder keeps, {confidence} intervals. Dashed: the untrained encoder.",
+        strip=True,
     )
     for task in tasks(rows):
         metric = headline(rows, task)

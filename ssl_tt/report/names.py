@@ -46,6 +46,23 @@ _COLOURS = {
     "cpc": "#0072B2",
     "vqvae": "#D55E00",
 }
+FAMILIES = {
+    "vae": "reconstruction",
+    "vqvae": "reconstruction",
+    "vqvae2": "reconstruction",
+    "apc": "prediction of the input",
+    "cpc": "contrast",
+    "cpc2": "contrast",
+    "joint": "several at once",
+}
+"""What the objectives of a kind have in common: past or future, input or latent."""
+FAMILY_COLOURS = {
+    "baseline": "#8a8a8a",
+    "reconstruction": "#D55E00",
+    "prediction of the input": "#009E73",
+    "contrast": "#0072B2",
+    "several at once": "#CC79A7",
+}
 _SPARE = ("#56B4E9", "#F0E442", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _MARKERS = "osD^vPX"
 

@@ -9,6 +9,7 @@ from ssl_tt.encoder.config import EncoderConfig, StackConfig
 from ssl_tt.encoder.receptive_field import receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.report import figures
+from ssl_tt.report.names import FAMILY_COLOURS
 from tests.report import made_up
 
 TWO_STACKS = EncoderConfig(stacks=(StackConfig(), StackConfig(kernel=2, dilations=(2, 8, 16))))
@@ -32,6 +33,20 @@ def test_every_row_has_its_name_its_score_and_its_interval(comparison):
         assert (row["low"], row["high"]) in lines
         assert (row["value"],) in lines
     assert {"CPC context", "log-mel", "chance 0.50", "ceiling 0.85"} <= set(texts(figure))
+
+
+def test_what_is_kept_has_a_panel_a_task_and_a_colour_a_family(comparison):
+    rows = [row for row in comparison.rows if row["representation"] != "context"]
+    panels = [("shift_hold", "balanced_accuracy"), ("future_activity", "roc_auc")]
+    figure = figures.kept(rows, panels, {"cpc": "contrast", "vqvae": "reconstruction"})
+    for axes, (task, metric) in zip(figure.axes, panels, strict=True):
+        drawn = {tuple(line.get_xdata()): line.get_color() for line in axes.lines}
+        for row in rows:
+            if (row["task"], row["metric"]) == (task, metric):
+                assert {(row["low"], row["high"]), (row["value"],)} <= drawn.keys()
+        (cpc,) = (row for row in rows if (row["system"], row["task"], row["metric"]) == ("cpc", task, metric))
+        assert drawn[cpc["value"],] == FAMILY_COLOURS["contrast"]
+    assert {"contrast", "reconstruction", "baseline", "CPC", "log-mel", "Future activity"} <= set(texts(figure))
 
 
 @pytest.mark.parametrize(("codes", "expected"), [(np.arange(64), 64), (np.zeros((2, 9), int), 1), ([0, 0, 1, 1], 2)])

@@ -1,4 +1,5 @@
-from ssl_tt.report.names import colours, full_name, headline, task_name
+from ssl_tt.objectives import OBJECTIVES
+from ssl_tt.report.names import FAMILIES, FAMILY_COLOURS, colours, full_name, headline, task_name
 
 
 def test_a_system_keeps_its_colour_whatever_stands_beside_it():
@@ -32,3 +33,8 @@ def test_the_headline_is_the_tasks_usual_metric_or_what_there_is():
     rows = [{"task": "shift_hold", "metric": metric} for metric in ("weighted_f1", "balanced_accuracy")]
     assert headline(rows, "shift_hold") == "balanced_accuracy"
     assert headline(rows[:1], "shift_hold") == "weighted_f1"
+
+
+def test_every_objective_belongs_to_a_family_with_a_colour():
+    assert FAMILIES.keys() == OBJECTIVES.keys()
+    assert set(FAMILIES.values()) == FAMILY_COLOURS.keys() - {"baseline"}
