@@ -85,8 +85,9 @@ def text(report):
     return report.read_text(encoding="utf-8")
 
 
-def test_the_report_is_one_file(report):
-    assert [path.name for path in report.parent.iterdir()] == ["report.html"]
+def test_the_report_is_one_file_with_its_first_figure_beside_it(report):
+    assert sorted(path.name for path in report.parent.iterdir()) == ["overview.png", "report.html"]
+    assert (report.parent / "overview.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_page_asks_the_network_for_nothing(text):
