@@ -29,7 +29,7 @@ from ssl_tt.data.atomic import atomically
 from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.encoder.receptive_field import Reach, receptive_field
 from ssl_tt.errors import InputError
-from ssl_tt.report.names import FAMILY_COLOURS, METRICS, SYSTEMS, TASKS, colours, full_name, markers, said
+from ssl_tt.report.names import FAMILY_COLOURS, METRICS, SYSTEMS, TASKS, colours, full_name, markers, said, task_name
 from ssl_tt.report.responses import Picture
 from ssl_tt.timebase import frame_edges
 
@@ -184,10 +184,16 @@ def answers(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]]) -
 
 
 @_styled
-def kept(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]], families: Mapping[str, str]) -> Figure:
+def kept(
+    rows: Sequence[dict[str, Any]],
+    panels: Sequence[tuple[str, str]],
+    families: Mapping[str, str],
+    labels: Mapping[str, str],
+) -> Figure:
     """What each system keeps: its score and interval for every task, a panel each: [(task, metric), ...].
 
-    rows: report rows, one representation a system; families: family of each pretrained system, which gives its colour.
+    rows: report rows, one representation a system; families: family of each pretrained system, which gives its colour;
+    labels: what shifts and holds rest on, as in `task_name`.
     Down each panel goes the untrained encoder's score, where it has one: to its right more has been learned than lost.
     """
     systems = list(dict.fromkeys(row["system"] for row in rows))
@@ -204,7 +210,7 @@ def kept(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]], fami
             axes.plot(row["value"], y, "o", color=shade, markersize=6, mfc=_face(row["system"], shade))
             if row["system"] == "random":
                 axes.axvline(row["value"], color=_INK, linewidth=0.8, linestyle=_DASHED, zorder=1)
-        axes.set_title(said(TASKS, task).capitalize())
+        axes.set_title(task_name(task, labels).capitalize())
         axes.set_xlabel(said(METRICS, metric))
         axes.grid(axis="x")
         axes.locator_params(axis="x", nbins=4)

@@ -66,7 +66,7 @@ def overview(comparison: Comparison) -> Figure:
         first.setdefault(row["system"], row["representation"])
     rows = [row for row in comparison.rows if row["representation"] == first[row["system"]]]
     families = {name: FAMILIES[config.kind] for name, config in comparison.recipe.objectives.items()}
-    return figures.kept(rows, [(task, headline(rows, task)) for task in tasks(rows)], families)
+    return figures.kept(rows, [(task, headline(rows, task)) for task in tasks(rows)], families, comparison.labels)
 
 
 def page(comparison: Comparison) -> str:

@@ -38,7 +38,7 @@ def test_every_row_has_its_name_its_score_and_its_interval(comparison):
 def test_what_is_kept_has_a_panel_a_task_and_a_colour_a_family(comparison):
     rows = [row for row in comparison.rows if row["representation"] != "context"]
     panels = [("shift_hold", "balanced_accuracy"), ("future_activity", "roc_auc")]
-    figure = figures.kept(rows, panels, {"cpc": "contrast", "vqvae": "reconstruction"})
+    figure = figures.kept(rows, panels, {"cpc": "contrast", "vqvae": "reconstruction"}, {"calls": "detected"})
     for axes, (task, metric) in zip(figure.axes, panels, strict=True):
         drawn = {tuple(line.get_xdata()): line.get_color() for line in axes.lines}
         for row in rows:
@@ -46,6 +46,7 @@ def test_what_is_kept_has_a_panel_a_task_and_a_colour_a_family(comparison):
                 assert {(row["low"], row["high"]), (row["value"],)} <= drawn.keys()
         (cpc,) = (row for row in rows if (row["system"], row["task"], row["metric"]) == ("cpc", task, metric))
         assert drawn[cpc["value"],] == FAMILY_COLOURS["contrast"]
+    assert "Shift or hold (detected labels)" in texts(figure)
     assert {"contrast", "reconstruction", "baseline", "CPC", "log-mel", "Future activity"} <= set(texts(figure))
 
 
