@@ -315,13 +315,52 @@ def test_negatives_from_the_sequence_make_accumulation_equal_one_batch():
     config = CPCConfig(context_channels=20, steps=3, negative_count=1000)  # all frames, so that nothing is drawn
     whole, halves = build(config, encoder()), build(config, encoder())
     whole.load_state_dict(halves.state_dict())
-    data = batch(windows=4)
+    data = batch(windows=8)
     whole(data).total.backward()
-    for half in (slice(0, 2), slice(2, 4)):
+    for half in (slice(0, 4), slice(4, 8)):
         part = Batch(data.samples[half], None, data.conversation[half], data.item[half])
         (halves(part).total / 2).backward()
     for (name, a), b in zip(whole.named_parameters(), halves.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+SOURCES = {
+    # Whether sequences (window, speaker) of which the windows are of these conversations may be told apart.
+    "sequence": lambda a, b, same: a == b,
+    "other_channel": lambda a, b, same: a[0] == b[0] and a[1] != b[1],
+    "same_conversation": lambda a, b, same: same,
+    "other_conversation": lambda a, b, same: not same,
+    "batch": lambda a, b, same: True,
+    "all_ranks": lambda a, b, same: True,
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_loss_of_cpc_is_that_of_a_loop_over_sequences_steps_and_frames(source):
+    config = CPCConfig(context_channels=20, steps=2, step_frames=3, negatives=source, negative_count=1000)
+    objective, data = build(config, encoder()), batch(frames=12)
+    for predictor in objective.predictors:
+        torch.nn.init.normal_(predictor.weight)  # scores that matter
+    z = objective.encoder(data.samples.flatten(0, 1))[0]
+    context = objective.context(z)[0]
+    sequences = [(window, speaker) for window in range(4) for speaker in range(2)]
+    frames = [(b, t) for b in range(8) for t in range(12)]
+
+    def allowed(b: int, other: int) -> bool:
+        same = bool(data.conversation[sequences[b][0]] == data.conversation[sequences[other][0]])
+        return SOURCES[source](sequences[b], sequences[other], same)
+
+    steps = []
+    for predictor, ahead in zip(objective.predictors, (3, 6), strict=True):
+        losses = []
+        for b in range(8):
+            for t in range(12 - ahead):
+                predicted = predictor(context[b, t])
+                negatives = [z[o, u] @ predicted for o, u in frames if allowed(b, o) and (o, u) != (b, t + ahead)]
+                scores = torch.stack([z[b, t + ahead] @ predicted, *negatives])
+                losses.append(scores.logsumexp(0) - scores[0])
+        steps.append(torch.stack(losses).mean())
+    torch.testing.assert_close(objective(data).total, torch.stack(steps).mean())
 
 
 @pytest.mark.parametrize("source", ["sequence", "other_channel", "same_conversation", "other_conversation", "batch"])
