@@ -72,7 +72,7 @@ def forecasts(
     cell = np.asarray(conversation, dtype=np.int64) * n_bins + place
 
     def summed(values: Floats) -> Floats:
-        total: Floats = np.bincount(cell, values, n_conversations * n_bins)
+        total = np.bincount(cell, values, n_conversations * n_bins).astype(np.float64)
         return total.reshape(n_conversations, n_bins)
 
     return Forecasts(

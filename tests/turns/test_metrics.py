@@ -147,6 +147,7 @@ def test_seeds_are_averaged_inside_each_draw() -> None:
         ([0, 2], [0, 1], [0, 0], "other than 0 and 1"),
         ([0, 1], [0.0, np.nan], [0, 0], "NaN"),
         ([0, 1], [0, 1], [0, 1], "numbered 0 to 0"),
+        ([0, 1], [0, 1], [-1, 0], "numbered 0 to 0, given -1 to 0"),
     ],
 )
 def test_answers_that_do_not_fit_are_refused(truth: list, answer: list, conversation: list, message: str) -> None:

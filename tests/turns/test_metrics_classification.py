@@ -29,15 +29,15 @@ def test_scores_of_many_classes_under_weights_are_those_of_scikit_learn(seed: in
     weights = metrics.draws(N, 20, seed)
     confusion = drawn(metrics.confusion_counts(truth, said, conversation, N, K), weights)
     for i, of_conversation in enumerate(weights):
-        given_ = {"sample_weight": of_conversation[conversation]}
-        by_class = precision_recall_fscore_support(truth, said, labels=range(K), zero_division=np.nan, **given_)
+        weighed = {"sample_weight": of_conversation[conversation]}
+        by_class = precision_recall_fscore_support(truth, said, labels=range(K), zero_division=np.nan, **weighed)
         if of_conversation[:2].any():
-            assert metrics.accuracy(confusion)[i] == pytest.approx(accuracy_score(truth, said, **given_))
+            assert metrics.accuracy(confusion)[i] == pytest.approx(accuracy_score(truth, said, **weighed))
             assert metrics.balanced_accuracy(confusion)[i] == pytest.approx(
-                balanced_accuracy_score(truth, said, **given_)
+                balanced_accuracy_score(truth, said, **weighed)
             )
             assert metrics.weighted_f1(confusion)[i] == pytest.approx(
-                f1_score(truth, said, average="weighted", **given_)
+                f1_score(truth, said, average="weighted", **weighed)
             )
             for score, expected in zip((metrics.precision, metrics.recall, metrics.f1), by_class[:3], strict=True):
                 np.testing.assert_allclose(score(confusion)[i], expected)
@@ -107,6 +107,13 @@ def test_the_threshold_of_roddy_is_that_of_his_code_and_of_balanced_accuracy(see
     found = metrics.best_threshold(truth, score, metrics.tpr_minus_fpr)
     assert found.value == cuts[np.argmax(np.round(tpr - fpr, 12))]
     assert found.value == metrics.best_threshold(truth, score).value
+
+
+def test_cuts_equal_but_for_rounding_are_equal() -> None:
+    # From 3 on 1 of 5 shifts and no hold; from 2 on 2 of 5 and 1 of 5, which in binary is 0.6000000000000001.
+    truth, score = np.repeat([1, 0], 5), [3.0, 2.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+    assert metrics.balanced_accuracy([[4, 1], [3, 2]]) > metrics.balanced_accuracy([[5, 0], [4, 1]])
+    assert metrics.best_threshold(truth, score).value == 3.0
 
 
 def test_a_threshold_gives_on_its_own_set_what_it_reached_and_answers_others() -> None:
