@@ -366,9 +366,7 @@ def _differences(recipe: CompareRecipe, found: Results) -> list[Row]:
     for task in recipe.probe.tasks:
         for one, other in pairs:
             for metric in found[one][0].scores.values[task]:
-                ours, theirs = (
-                    np.mean([each.scores.values[task][metric] for each in found[name]], axis=0) for name in (one, other)
-                )
+                ours, theirs = ([each.scores.values[task][metric] for each in found[name]] for name in (one, other))
                 rows.append(
                     {
                         "task": task,
@@ -377,7 +375,7 @@ def _differences(recipe: CompareRecipe, found: Results) -> list[Row]:
                         "representation": one[1],
                         "other": other[0],
                         "other_representation": other[1],
-                        **metrics.estimate(ours - theirs, recipe.probe.confidence)._asdict(),
+                        **metrics.paired_difference(ours, theirs, recipe.probe.confidence)._asdict(),
                     }
                 )
     return rows

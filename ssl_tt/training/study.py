@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ssl_tt.data.atomic import atomically
 from ssl_tt.errors import InputError
 from ssl_tt.training import corpora
@@ -94,11 +92,11 @@ def _answers(variant: str, ours: Comparison, first: str, theirs: Comparison) -> 
         name, task, metric = (row["system"], row["representation"]), row["task"], row["metric"]
         difference: Sequence[float | None] = (None, None, None)
         if variant != first and name in theirs.found and (shared := _shared_seeds(ours, theirs)):
-            mean, other = (
-                np.mean([each.found[name][i].scores.values[task][metric] for i in places], axis=0)
+            mine, other = (
+                [each.found[name][i].scores.values[task][metric] for i in places]
                 for each, places in zip((ours, theirs), zip(*shared, strict=True), strict=True)
             )
-            difference = metrics.estimate(mean - other, ours.recipe.probe.confidence)
+            difference = metrics.paired_difference(mine, other, ours.recipe.probe.confidence)
         keys = ("difference", "difference_low", "difference_high")
         rows.append({"variant": variant} | row | dict(zip(keys, difference, strict=True)))
     return rows

@@ -6,15 +6,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 from ssl_tt.errors import InputError
 from ssl_tt.turns import metrics
-
-N = 5
-
-
-def answers(seed: int, n: int = 200, n_conversations: int = N) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    truth = rng.random(n) < 0.3
-    score = np.round(rng.normal(truth, 1.0), 1)  # rounded, so that some are equal
-    return truth, score, rng.integers(0, n_conversations, n)
+from tests.turns.scored import N, answers
 
 
 @settings(deadline=None, max_examples=10)
@@ -53,10 +45,56 @@ def test_a_score_without_both_classes_is_not_defined() -> None:
 
 
 def test_draws_without_both_classes_are_left_out_of_the_interval() -> None:
-    found = metrics.estimate([0.7, np.nan, 0.6, 0.8, np.nan], confidence=0.999)
-    assert found.value == 0.7
-    assert found.low == pytest.approx(0.6, abs=1e-3)
-    assert found.high == pytest.approx(0.8, abs=1e-3)
+    drawn = np.linspace(0.6, 0.8, 101)
+    found = metrics.estimate([0.7, *drawn, *[np.nan] * 20], confidence=0.9)
+    assert found == metrics.estimate([0.7, *drawn], confidence=0.9) == pytest.approx((0.7, 0.61, 0.79))
+
+
+def test_a_score_not_defined_in_many_draws_has_no_interval() -> None:
+    assert metrics.estimate([0.7, *[0.6] * 79, *[np.nan] * 21]) == (0.7, None, None)
+    assert metrics.estimate([0.7, *[0.6] * 80, *[np.nan] * 20]) == (0.7, 0.6, 0.6)
+
+
+def test_a_single_conversation_has_a_score_without_interval() -> None:
+    truth, score, _ = answers(0)
+    conversation = np.zeros(len(truth), int)
+    weights = metrics.draws(1, 1000)
+    found = metrics.estimate(metrics.roc_auc(metrics.concordance(truth, score, conversation, 1), weights))
+    assert found == (pytest.approx(roc_auc_score(truth, score)), None, None)
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 60])
+def test_a_class_of_a_single_conversation_has_no_interval_and_one_of_two_has(n: int) -> None:
+    weights = metrics.draws(n, 1000)
+    for n_positive in (1, 2):
+        # Every conversation has a hold on either side, the first ones a shift too.
+        truth = np.append(np.zeros(2 * n), np.ones(n_positive))
+        score = np.concatenate([np.arange(n), np.arange(n), [0.5, 1.5][:n_positive]])
+        conversation = np.concatenate([np.arange(n), np.arange(n), np.arange(n_positive)])
+        pairs = metrics.concordance(truth, score, conversation, n)
+        found = metrics.estimate(metrics.roc_auc(pairs, weights))
+        assert found.value is not None
+        assert (found.low is None) == (n_positive == 1)
+
+
+def test_a_paired_difference_is_sure_of_what_two_systems_share() -> None:
+    # Conversations differ widely, but ours is right a tenth more often in each.
+    rng = np.random.default_rng(0)
+    theirs = metrics.draws(30, 500) @ rng.random(30) / 30
+    found = metrics.paired_difference(theirs + 0.1, theirs)
+    assert found == pytest.approx((0.1, 0.1, 0.1))
+    assert metrics.estimate(theirs).high - metrics.estimate(theirs).low > 0.1
+
+
+def test_a_paired_difference_averages_seeds_inside_each_draw() -> None:
+    ours = [[0.6, 0.5, 0.7, 0.6], [0.8, 0.9, 0.7, 0.8]]
+    found = metrics.paired_difference(ours, [0.5, 0.4, 0.6, 0.5], confidence=0.9)
+    assert found == pytest.approx(metrics.estimate([0.2, 0.3, 0.1, 0.2], confidence=0.9))
+
+
+def test_scores_under_other_draws_are_not_compared() -> None:
+    with pytest.raises(InputError, match="4 and 3 values to compare, expected scores of both under the same draws"):
+        metrics.paired_difference([0.1] * 4, [0.1] * 3)
 
 
 def test_the_first_draw_is_the_score_itself_and_the_others_draw_as_many() -> None:
@@ -109,6 +147,7 @@ def test_seeds_are_averaged_inside_each_draw() -> None:
         ([0, 2], [0, 1], [0, 0], "other than 0 and 1"),
         ([0, 1], [0.0, np.nan], [0, 0], "NaN"),
         ([0, 1], [0, 1], [0, 1], "numbered 0 to 0"),
+        ([0, 1], [0, 1], [-1, 0], "numbered 0 to 0, given -1 to 0"),
     ],
 )
 def test_answers_that_do_not_fit_are_refused(truth: list, answer: list, conversation: list, message: str) -> None:
