@@ -16,8 +16,15 @@ SYSTEMS = {
     "vae": "VAE",
     "apc": "APC",
 }
-TASKS = {"shift_hold": "shift or hold", "future_activity": "future activity"}
+TASKS = {
+    "shift_hold": "shift or hold",
+    "future_activity": "future activity",
+    "voice_activity": "voice activity",
+    "speaker": "speaker",
+    "phone": "phone",
+}
 METRICS = {
+    "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "weighted_f1": "weighted F1",
     "roc_auc": "ROC AUC",
@@ -32,7 +39,13 @@ LABELS = {
     "annotated": "annotation by hand",
     "detected": "activity found by a detector",
 }
-HEADLINES = {"shift_hold": "balanced_accuracy", "future_activity": "roc_auc"}
+HEADLINES = {
+    "shift_hold": "balanced_accuracy",
+    "future_activity": "roc_auc",
+    "voice_activity": "roc_auc",
+    "speaker": "accuracy",
+    "phone": "accuracy",
+}
 """The metric that stands for a task in the findings and the plot."""
 
 _CHANCE = {"balanced_accuracy": 0.5, "roc_auc": 0.5}

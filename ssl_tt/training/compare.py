@@ -27,10 +27,12 @@ from ssl_tt import timebase
 from ssl_tt.data.atomic import atomically
 from ssl_tt.data.audio import read_window
 from ssl_tt.data.manifest import read_manifest
+from ssl_tt.data.phones import Phones, read_phones
 from ssl_tt.errors import InputError
 from ssl_tt.training import budget, checkpoint, corpora, probe
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
 from ssl_tt.training.cost import Cost
+from ssl_tt.training.frame_tasks import FRAME_TASKS, scored
 from ssl_tt.training.pretrain import pretrain
 from ssl_tt.training.systems import System, check_representations, count_systems, frame_rate_hz, systems
 from ssl_tt.turns import metrics
@@ -157,7 +159,7 @@ def _scored(
 ) -> Comparison:
     """Probe the runs and the baselines, and write down how they compare."""
     with _timed(seconds, "probes"):
-        train, test = _asked(recipe, probe_splits)
+        train, test = _asked(recipe, probe_splits, _phones(recipe, workdir))
         draws = metrics.draws(len(test.questions), recipe.probe.bootstrap, _DRAWS_SEED)
         found: Results = {}
         for system in tqdm(systems(recipe, runs), "probe", count_systems(recipe), unit="system", disable=quiet):
@@ -212,7 +214,15 @@ def _pretrain_recipe(recipe: CompareRecipe, objective: str, steps: int, seed: in
     )
 
 
-def _asked(recipe: CompareRecipe, splits: corpora.Splits) -> tuple[probe.Asked, probe.Asked]:
+def _phones(recipe: CompareRecipe, workdir: Path) -> Phones:
+    """The phones of the probed corpora, if a task asks for them."""
+    if "phone" not in recipe.probe.tasks:
+        return {}
+    manifests = [corpora.manifest(recipe, source, workdir) for source in recipe.data.probed]
+    return {name: spoken for path in manifests for name, spoken in read_phones(path, read_manifest(path)).items()}
+
+
+def _asked(recipe: CompareRecipe, splits: corpora.Splits, phones: Phones) -> tuple[probe.Asked, probe.Asked]:
     """Questions about the conversations to fit on, and about those to score."""
     config = recipe.probe
     rate = frame_rate_hz(recipe)
@@ -220,7 +230,9 @@ def _asked(recipe: CompareRecipe, splits: corpora.Splits) -> tuple[probe.Asked, 
     for split in ("train", config.evaluate_on):
         if not splits[split]:
             raise InputError(f"data.probe: no conversation for {split}; add some, or raise data.{split}_share")
-        sets.append(probe.Asked([probe.ask(conversation, rate, config) for conversation in splits[split]]))
+        sets.append(
+            probe.Asked([probe.ask(each, rate, config, phones.get(each.id, ((), ()))) for each in splits[split]])
+        )
     train, test = sets
     if "shift_hold" in config.tasks:
         if not 0 < train.shift.sum() < len(train.shift):
@@ -274,11 +286,14 @@ def _probed(
         if kept["key"] == key:
             tables = kept["representations"]
             return {name: _found_from_json(tables[name], cost) for name, cost in system.costs.items()}
+    config = recipe.probe
+    if system.reads_activity:
+        config = config.model_copy(update={"tasks": tuple(task for task in config.tasks if task not in FRAME_TASKS)})
     if system.reader is None:
-        answers = {"none": probe.answer_majority(train, test, recipe.probe)}
+        answers = {"none": probe.answer_majority(train, test, config)}
     else:
         read, read_test = probe.read(system.reader, train), probe.read(system.reader, test)
-        answers = {name: probe.answer(read[name], train, read_test[name], test, recipe.probe) for name in system.costs}
+        answers = {name: probe.answer(read[name], train, read_test[name], test, config) for name in system.costs}
     found = {
         name: Found(probe.score(said, test, draws), said.stretch, said.regularisation, system.costs[name])
         for name, said in answers.items()
@@ -297,6 +312,8 @@ def _key(system: System, recipe: CompareRecipe, train: probe.Asked, test: probe.
         for c in (question.conversation for question in questions)
     ]
     facts = [system.identity, list(system.costs), recipe.probe.model_dump(mode="json"), len(train.questions), asked]
+    if "phone" in recipe.probe.tasks:
+        facts += [question.phones.tolist() for question in (*train.questions, *test.questions)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -320,11 +337,9 @@ def _rows(recipe: CompareRecipe, found: Results, test: probe.Asked) -> list[Row]
     """Scores of all, task by task, averaged over seeds."""
     rows = []
     for task in recipe.probe.tasks:
-        truth, of = (
-            (test.shift, test.event_conversation) if task == "shift_hold" else (test.future, test.frame_conversation)
-        )
+        n, of, share = _asked_of(task, test)
         for (system, representation), seeds in found.items():
-            for metric in seeds[0].scores.values[task]:
+            for metric in seeds[0].scores.values.get(task, ()):
                 values = np.stack([each.scores.values[task][metric] for each in seeds])
                 rows.append(
                     {
@@ -333,14 +348,26 @@ def _rows(recipe: CompareRecipe, found: Results, test: probe.Asked) -> list[Row]
                         "representation": representation,
                         "metric": metric,
                         **metrics.estimate(values, recipe.probe.confidence)._asdict(),
-                        "n_events": len(truth),
+                        "n_events": n,
                         "n_conversations": len(np.unique(of)),
                         "n_seeds": len(seeds),
-                        "class_share": float(truth.mean()) if truth.size else None,
+                        "class_share": share,
                         "cost": _mean_cost([each.cost for each in seeds]),
                     }
                 )
     return rows
+
+
+def _asked_of(task: str, test: probe.Asked) -> tuple[int, NDArray[np.int64], float | None]:
+    """How often a task asks, of which conversations, and the share of its positive class, if there is one."""
+    if task in FRAME_TASKS:
+        rows = scored(task, test)
+        speech = float(np.mean(rows.label == "speech")) if task == "voice_activity" and len(rows.label) else None
+        return len(rows.label), rows.conversation, speech
+    truth, of = (
+        (test.shift, test.event_conversation) if task == "shift_hold" else (test.future, test.frame_conversation)
+    )
+    return len(truth), of, float(truth.mean()) if truth.size else None
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:
@@ -365,6 +392,8 @@ def _differences(recipe: CompareRecipe, found: Results) -> list[Row]:
     rows = []
     for task in recipe.probe.tasks:
         for one, other in pairs:
+            if task not in found[other][0].scores.values:
+                continue
             for metric in found[one][0].scores.values[task]:
                 ours, theirs = ([each.scores.values[task][metric] for each in found[name]] for name in (one, other))
                 rows.append(

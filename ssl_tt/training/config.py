@@ -57,8 +57,12 @@ class TrainingConfig(Settings):
 class ProbeConfig(Settings):
     """Linear probes on frozen features of both channels, and the baselines beside them."""
 
-    tasks: tuple[Literal["shift_hold", "future_activity"], ...] = ("shift_hold", "future_activity")
-    """Tasks to score."""
+    tasks: tuple[Literal["shift_hold", "future_activity", "voice_activity", "speaker", "phone"], ...] = (
+        "shift_hold",
+        "future_activity",
+    )
+    """Tasks to score: two of turn-taking, and what is kept of a channel's frame: whether it speaks, who it is, and
+    which phone it is, where phones.jsonl beside the manifest tells."""
     preset: Literal["inoue2024"] = "inoue2024"
     """Definition of the shift and hold events."""
     representations: tuple[str, ...] = ("encoder", "context", "codes", "latent", "bottom", "top")

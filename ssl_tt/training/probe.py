@@ -1,121 +1,35 @@
 """Linear probes: how much of turn-taking can be read off frozen features by a line?
 
-Two tasks. `shift_hold`: at each silence of the preset, does the other speaker take the turn? `future_activity`: which
-of the next 60 bins of 50 ms will a speaker fill? Features of both channels stand side by side, the speaker in question
-first (before a silence the one who spoke last), so that swapping the speakers swaps the answer.
+Two tasks of turn-taking. `shift_hold`: at each silence of the preset, does the other speaker take the turn?
+`future_activity`: which of the next 60 bins of 50 ms will a speaker fill? Features of both channels stand side by side,
+the speaker in question first (before a silence the one who spoke last), so that swapping the speakers swaps the answer.
+The tasks of one channel's frame are in `frame_tasks`.
 
 Everything is fitted and chosen on the training conversations, by validation that keeps a dialogue together. The
-conversations that are scored meet their labels in `score` alone.
+conversations that are scored meet their labels in `score` alone (but for `speaker`, see there).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssl_tt import timebase
-from ssl_tt.data.conversation import Conversation
 from ssl_tt.errors import InputError
+from ssl_tt.training import frame_tasks
 from ssl_tt.training.config import ProbeConfig
 from ssl_tt.training.features import Frames, Reader
+from ssl_tt.training.frame_tasks import FRAME_TASKS
+from ssl_tt.training.questions import Asked, Question, ask
+from ssl_tt.training.ridge import Block, Floats, Line, fit_ridge, moments
 from ssl_tt.turns import metrics
-from ssl_tt.turns.activity import activity
-from ssl_tt.turns.events import Event, find_events, last_speaker
-from ssl_tt.turns.targets import FUTURE_BINS, FUTURE_SECONDS, future_activity
+from ssl_tt.turns.events import last_speaker
+from ssl_tt.turns.targets import FUTURE_BINS
 
-Floats = NDArray[np.float64]
-
-
-# -------------------------------------------------------------------------------------------------------- questions
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked about one conversation: who takes the turn at its silences, who speaks after some of its frames."""
-
-    conversation: Conversation
-    activity: NDArray[np.bool_]
-    """[T, 2]"""
-    events: list[Event]
-    frames: Frames
-    """Frames [F] at which future activity is asked for."""
-    future: NDArray[np.bool_]
-    """Its answers [F, 2, 60]."""
-    stretch: Frames = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Frames [Q] at which a picture shows the belief in a shift; not scored."""
-
-    @property
-    def decisions(self) -> Frames:
-        return np.array([event.decision for event in self.events], dtype=np.int64)
-
-    @property
-    def previous(self) -> Frames:
-        return np.array([event.previous for event in self.events], dtype=np.int64)
-
-    @property
-    def shift(self) -> NDArray[np.bool_]:
-        return np.array([event.kind == "shift" for event in self.events], dtype=bool)
-
-
-def ask(conversation: Conversation, frame_rate_hz: float, config: ProbeConfig) -> Question:
-    """The questions of the tasks in `config`; InputError for a conversation without segments or not of two speakers."""
-    spoken = activity(conversation, frame_rate_hz)
-    frames = np.zeros(0, np.int64)
-    if "future_activity" in config.tasks:
-        step = max(1, timebase.frames(config.frame_every_seconds, frame_rate_hz))
-        known = timebase.frames(conversation.duration_seconds - FUTURE_SECONDS, frame_rate_hz)
-        frames = np.arange(step - 1, known, step)
-    # Found for either task: an activity that is not of two speakers is refused here.
-    events = find_events(spoken, frame_rate_hz, config.preset)
-    return Question(
-        conversation=conversation,
-        activity=spoken,
-        events=events if "shift_hold" in config.tasks else [],
-        frames=frames,
-        future=future_activity(conversation, frame_rate_hz, frames),
-    )
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The questions about several conversations, one after the other."""
-
-    questions: Sequence[Question]
-
-    @property
-    def shift(self) -> NDArray[np.bool_]:
-        """[E]"""
-        return np.concatenate([question.shift for question in self.questions])
-
-    @property
-    def previous(self) -> Frames:
-        """[E]"""
-        return np.concatenate([question.previous for question in self.questions])
-
-    @property
-    def future(self) -> NDArray[np.bool_]:
-        """[F, 2, 60]"""
-        return np.concatenate([question.future for question in self.questions])
-
-    @property
-    def event_conversation(self) -> Frames:
-        """Place in `questions` of the conversation of each event, [E]."""
-        return np.repeat(np.arange(len(self.questions)), [len(question.events) for question in self.questions])
-
-    @property
-    def frame_conversation(self) -> Frames:
-        """The same of each frame, [F]."""
-        return np.repeat(np.arange(len(self.questions)), [len(question.frames) for question in self.questions])
-
-    @property
-    def dialogue(self) -> Frames:
-        """Number of the dialogue of each of `questions`: recordings that share their words share it."""
-        names = [question.conversation.dialogue for question in self.questions]
-        return np.unique(names, return_inverse=True)[1]
+__all__ = ["Asked", "Line", "Question", "ask"]
 
 
 # ------------------------------------------------------------------------------------------------- reading features
@@ -163,25 +77,6 @@ def by_role(features: NDArray[np.float32], first: Frames) -> NDArray[np.float32]
 # ---------------------------------------------------------------------------------------------------- linear models
 
 
-@dataclass(frozen=True)
-class Line:
-    """A linear model on features standardised by the training conversations."""
-
-    mean: Floats
-    scale: Floats
-    weights: Floats
-    """[D] or [D, outputs]"""
-    bias: Floats | float
-    """One number, or [outputs]"""
-    regularisation: float
-    """The inverse regularisation C that validation chose."""
-
-    def __call__(self, features: NDArray[np.float32]) -> Floats:
-        """Scores [P] or [P, outputs] of features [P, D]."""
-        weights = (self.weights.T / self.scale).T
-        return features @ weights + (self.bias - self.mean @ weights)
-
-
 def fit_shift_hold(
     features: NDArray[np.float32], shift: NDArray[np.bool_], dialogue: Frames, config: ProbeConfig
 ) -> Line:
@@ -193,7 +88,7 @@ def fit_shift_hold(
     from threadpoolctl import threadpool_limits
 
     folds = list(_folds(dialogue, config.folds))
-    mean, scale = _moments(features)
+    mean, scale = moments(features)
     x = (features - mean) / scale
     # Newton's method costs events * features**2 a step, L-BFGS events * features: timed on 1,000 to 50,000 events.
     solver = "newton-cholesky" if len(x) > 20 * x.shape[1] else "lbfgs"
@@ -224,61 +119,23 @@ def fit_shift_hold(
 
 
 def fit_future(features: NDArray[np.float32], future: NDArray[np.bool_], dialogue: Frames, config: ProbeConfig) -> Line:
-    """Ridge regression of a speaker's 60 bins from features [F, 2, D] of both, each speaker's in turn coming first.
-
-    The penalty 1/C is that of least squared error on the conversations left out. All of it follows from sums of
-    products over each fold, which are taken once: scikit-learn's Ridge for every fold and penalty, at the price of one.
-    """
+    """Ridge regression of a speaker's 60 bins from features [F, 2, D] of both, each speaker's in turn coming first."""
     width = features.shape[2]
-    mean, scale = (np.tile(moment, 2) for moment in _moments(features.reshape(-1, width)))
-    folds = list(_folds(dialogue, config.folds))
-    products = [_products(features, future, np.flatnonzero(fold), mean, scale) for fold in folds]
-    whole = [sum(parts) for parts in zip(*products, strict=True)]
+    mean, scale = (np.tile(moment, 2) for moment in moments(features.reshape(-1, width)))
 
-    def solve(gram: Floats, cross: Floats, penalty: float) -> Floats:
-        from scipy.linalg import solve
+    def blocks(rows: Frames) -> Iterator[Block]:
+        for block in np.array_split(rows, len(rows) // 4096 + 1):
+            for speaker in (0, 1):
+                yield by_role(features[block], np.full(len(block), speaker)), future[block, speaker]
 
-        penalised = gram + penalty * np.diag(np.append(np.ones(2 * width), 0.0))  # the last column is the intercept
-        return solve(penalised, cross, assume_a="pos")
-
-    def error(c: float) -> float:
-        total = 0.0
-        for gram, cross in products:
-            weights = solve(whole[0] - gram, whole[1] - cross, 1 / c)
-            total += float((weights * (gram @ weights - 2 * cross)).sum())  # but for the sum of squares of the answers
-        return total
-
-    best = min(sorted(config.regularisation), key=error)
-    weights = solve(whole[0], whole[1], 1 / best)
-    return Line(mean, scale, weights[:-1], weights[-1], best)
+    folds = [blocks(np.flatnonzero(fold)) for fold in _folds(dialogue, config.folds)]
+    return fit_ridge(folds, mean, scale, config.regularisation)
 
 
 def answer_future(line: Line, features: NDArray[np.float32]) -> Floats:
     """Scores [F, 2, 60] of features [F, 2, D]."""
     orders = (by_role(features, np.full(len(features), speaker)) for speaker in (0, 1))
     return np.stack([line(order) for order in orders], axis=1)
-
-
-def _products(
-    features: NDArray[np.float32], future: NDArray[np.bool_], rows: Frames, mean: Floats, scale: Floats
-) -> tuple[Floats, Floats]:
-    """Sums of x x' and x y' over rows, x being the standardised features of either order and a 1, y the bins."""
-    size = len(mean) + 1
-    gram, cross = np.zeros((size, size)), np.zeros((size, FUTURE_BINS))
-    for block in np.array_split(rows, len(rows) // 4096 + 1):
-        for speaker in (0, 1):
-            x = np.ones((len(block), size), dtype=np.float32)
-            x[:, :-1] = (by_role(features[block], np.full(len(block), speaker)) - mean) / scale
-            gram += x.T @ x
-            cross += x.T @ future[block, speaker].astype(np.float32)
-    return gram, cross
-
-
-def _moments(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation [D] of features [P, D]; a constant feature is divided by 1."""
-    mean = features.mean(axis=0, dtype=np.float64)
-    scale = features.std(axis=0, dtype=np.float64)
-    return mean, np.where(scale > 1e-6 * (np.abs(mean) + 1e-3), scale, 1.0)
 
 
 def _folds(dialogue: Frames, folds: int) -> Iterator[NDArray[np.bool_]]:
@@ -310,6 +167,8 @@ class Answers:
     """Scores [F, 2, 60]."""
     stretch: Floats | None
     """Probability of a shift [Q], were there a decision now; NaN before anyone has spoken alone."""
+    frames: dict[str, NDArray[np.str_] | Floats]
+    """What is said of the frames of each task of `frame_tasks`."""
     regularisation: dict[str, float]
     """The inverse regularisation chosen for each task."""
 
@@ -329,7 +188,12 @@ def answer(train: Read, asked_train: Asked, test: Read, asked_test: Asked, confi
         groups = asked_train.dialogue[asked_train.frame_conversation]
         line = fit_future(train.frames, asked_train.future, groups, config)
         future, chosen["future_activity"] = answer_future(line, test.frames), line.regularisation
-    return Answers(shift, future, stretch, chosen)
+    said = {}
+    for task in _frame_tasks(config):
+        rows, of = frame_tasks.fitted(task, asked_train, asked_test, config.folds)
+        known, wanted = train if of is asked_train else test, frame_tasks.scored(task, asked_test)
+        said[task], chosen[task] = frame_tasks.answer(task, rows, known.frames, wanted, test.frames, config)
+    return Answers(shift, future, stretch, said, chosen)
 
 
 def answer_majority(asked_train: Asked, asked_test: Asked, config: ProbeConfig) -> Answers:
@@ -341,7 +205,15 @@ def answer_majority(asked_train: Asked, asked_test: Asked, config: ProbeConfig) 
         stretch = np.full(sum(len(question.stretch) for question in asked_test.questions), share)
     if "future_activity" in config.tasks:
         future = np.broadcast_to(asked_train.future.mean(axis=(0, 1)), asked_test.future.shape)
-    return Answers(shift, future, stretch, {})
+    said = {}
+    for task in _frame_tasks(config):
+        rows, _ = frame_tasks.fitted(task, asked_train, asked_test, config.folds)
+        said[task] = frame_tasks.majority(task, rows, frame_tasks.scored(task, asked_test))
+    return Answers(shift, future, stretch, said, {})
+
+
+def _frame_tasks(config: ProbeConfig) -> list[str]:
+    return [task for task in config.tasks if task in FRAME_TASKS]
 
 
 @dataclass(frozen=True)
@@ -377,7 +249,7 @@ def score(answers: Answers, asked: Asked, draws: Floats) -> Scores:
     """Answers against the truth, under weights `draws` [1 + draws, conversations] of `metrics.draws`.
 
     shift_hold: balanced accuracy, weighted F1, ROC AUC over events. future_activity: mean over the 60 bins of the ROC
-    AUC over frames and speakers.
+    AUC over frames and speakers. Those of a frame: see `frame_tasks`.
     """
     n = len(asked.questions)
     values: dict[str, dict[str, Floats]] = {}
@@ -401,6 +273,8 @@ def score(answers: Answers, asked: Asked, draws: Floats) -> Scores:
         curves = np.stack([metrics.roc_auc(pairs, draws) for pairs in found])
         values["future_activity"] = {"roc_auc": curves.mean(axis=0)}
         horizons = curves[:, 0]
+    for task, of_frames in answers.frames.items():
+        values[task] = frame_tasks.score(task, of_frames, frame_tasks.scored(task, asked), n, draws)
     return Scores(values, horizons)
 
 

@@ -45,6 +45,8 @@ class System:
     """None for the majority, which reads nothing."""
     costs: dict[str, Cost]
     """Cost of each representation to probe."""
+    reads_activity: bool = False
+    """Whether it is told who speaks, which the tasks of a frame ask for."""
 
 
 def frame_rate_hz(recipe: CompareRecipe) -> float:
@@ -74,7 +76,7 @@ def systems(recipe: CompareRecipe, runs: dict[str, list[Path]]) -> Iterator[Syst
             case "activity_history":
                 cost = NO_COST | {"receptive_field_ms": 1000 * HISTORY_SECONDS[-1]}
                 reader = activity_reader(frame_rate_hz(recipe))
-                yield System("activity_history", 0, str(HISTORY_SECONDS), reader, {"activity_history": cost})
+                yield System("activity_history", 0, str(HISTORY_SECONDS), reader, {"activity_history": cost}, True)
             case "logmel":
                 with_memory = "context" in known[home] and "context" in config.representations
                 yield _logmel(recipe, checkpoint.load_objective(runs[home][0]).encoder, with_memory)

@@ -313,9 +313,9 @@ def test_training_conversations_without_both_classes_are_refused(settings: Compa
     conversations = read_manifest(corpus / "manifest.jsonl")
     silent = [replace(conversation, segments=((), ())) for conversation in conversations]
     with pytest.raises(InputError, match="0 shifts and 0 holds"):
-        compare._asked(settings, {"train": silent, "validation": [], "test": conversations})
+        compare._asked(settings, {"train": silent, "validation": [], "test": conversations}, {})
     with pytest.raises(InputError, match="no conversation for test"):
-        compare._asked(settings, {"train": conversations, "validation": [], "test": []})
+        compare._asked(settings, {"train": conversations, "validation": [], "test": []}, {})
 
 
 def test_one_run_scores_by_itself_as_it_does_in_the_comparison(

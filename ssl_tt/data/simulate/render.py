@@ -13,6 +13,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from ssl_tt.data.conversation import Segment, Split
+from ssl_tt.data.phones import Phone
 
 FADE_SECONDS = 0.01
 """Length of the raised-cosine fade at each edge of a clip."""
@@ -46,6 +47,8 @@ class Scene:
     """What else is known of its making; anything JSON."""
     truth: Sequence[Mapping[str, Any]] = ()
     """What was drawn for each mutual silence, where that is known; anything JSON."""
+    phones: Sequence[Sequence[Phone]] | None = None
+    """The phones of each channel, where they are known."""
 
 
 def faded(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Each utterance starts at its real time, unless its speaker is still busy with the one before; then it follows that one.
 Its sound is cut at its own pauses by the level of the clean signal, and only what lies between them is kept, so a pause
-inside an utterance and the end of one are made by the same code. The speech segments are those stretches.
+inside an utterance and the end of one are made by the same code. The speech segments are those stretches, and their
+phones are those that espeak-ng says it spoke there.
 
 A training dialogue may be there several times in other voices. All of them carry its name in their provenance, since
 they share its words and its turns: a probe holds them out together.
@@ -11,7 +12,7 @@ they share its words and its turns: a probe holds them out together.
 import hashlib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cache, partial
 
@@ -23,9 +24,10 @@ from ssl_tt.data.activity_detection import detect_energy
 from ssl_tt.data.conversation import Conversation, Split
 from ssl_tt.data.corpora.textgrid import Interval
 from ssl_tt.data.manifest import split_conversations
+from ssl_tt.data.phones import Phone
 from ssl_tt.data.simulate import sources
 from ssl_tt.data.simulate.config import SimulateConfig
-from ssl_tt.data.simulate.espeak import EspeakVoice, say
+from ssl_tt.data.simulate.espeak import EspeakVoice, Speech, say
 from ssl_tt.data.simulate.render import Clip, Scene
 from ssl_tt.data.simulate.sources import Dialogue
 from ssl_tt.errors import InputError
@@ -114,8 +116,11 @@ def _scene(
     swapped = bool(_rng(config.seed, name).integers(2))
     order = (1, 0) if swapped else (0, 1)
     clips: list[Clip] = []
+    phones: list[list[Phone]] = []
     for channel, role in enumerate(order):
-        clips += _speak(dialogue.utterances[role], channel, speakers[role], config)
+        said, sounds = _speak(dialogue.utterances[role], channel, speakers[role], config)
+        clips += said
+        phones.append(sounds)
     last = max((clip.end_sample for clip in clips), default=0)
     n_samples = max(
         timebase.samples(dialogue.seconds, config.sample_rate_hz),
@@ -128,19 +133,23 @@ def _scene(
         clips=clips,
         n_samples=n_samples,
         provenance={"dialogue": dialogue.name},
+        phones=phones,
     )
 
 
-def _speak(utterances: Sequence[Interval], channel: int, speaker: str, config: SimulateConfig) -> list[Clip]:
-    """One side of a dialogue, cut at its pauses."""
+def _speak(
+    utterances: Sequence[Interval], channel: int, speaker: str, config: SimulateConfig
+) -> tuple[list[Clip], list[Phone]]:
+    """One side of a dialogue, cut at its pauses, and the phones of what is left."""
     said = [(utterance, text) for utterance in utterances if (text := spoken_text(utterance.text))]
     voice = draw_voice(_rng(config.seed, speaker))
     rate = words_per_minute(said)
     clips: list[Clip] = []
+    phones: list[Phone] = []
     free_from = 0
     for utterance, text in said:
-        samples, native_rate_hz = say(text, voice, rate)
-        samples = _resampled(samples, native_rate_hz, config.sample_rate_hz)
+        speech = say(text, voice, rate)
+        samples = _resampled(speech.samples, speech.sample_rate_hz, config.sample_rate_hz)
         stretches = detect_energy(samples, config.sample_rate_hz)
         if not stretches:
             continue  # a text of nothing but a sign that is not spoken
@@ -149,8 +158,21 @@ def _speak(utterances: Sequence[Interval], channel: int, speaker: str, config: S
         for stretch in stretches:
             begin, end = (timebase.samples(seconds, config.sample_rate_hz) for seconds in stretch)
             clips.append(Clip(channel, start + begin, samples[begin:end]))
+            phones += _inside(speech, *stretch, start, config)
         free_from = clips[-1].end_sample + timebase.samples(_SHORTEST_PAUSE_SECONDS, config.sample_rate_hz)
-    return clips
+    return clips, phones
+
+
+def _inside(
+    speech: Speech, begin_seconds: float, end_seconds: float, start: int, config: SimulateConfig
+) -> Iterator[Phone]:
+    """Phones of a stretch of an utterance that starts at a sample of the conversation, cut at the stretch's ends."""
+    offset = timebase.seconds(start, config.sample_rate_hz)
+    for first, stop, label in speech.phones:
+        begin, end = (timebase.seconds(sample, speech.sample_rate_hz) for sample in (first, stop))
+        if begin < end_seconds and end > begin_seconds:
+            begin, end = max(begin, begin_seconds), min(end, end_seconds)
+            yield Phone(round(offset + begin, 6), round(offset + end, 6), label)
 
 
 def spoken_text(transcript: str) -> str:

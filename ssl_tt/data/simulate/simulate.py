@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +19,7 @@ from ssl_tt.data.atomic import atomically
 from ssl_tt.data.audio import sha256, write_wav
 from ssl_tt.data.conversation import Conversation
 from ssl_tt.data.manifest import write_manifest
+from ssl_tt.data.phones import PHONES, Phone, write_phones
 from ssl_tt.data.simulate import cues, folder, render, respoken, synthetic
 from ssl_tt.data.simulate.config import SimulateConfig
 from ssl_tt.data.simulate.render import Scene
@@ -43,9 +44,10 @@ def simulate(config: SimulateConfig, out: Path, workers: int | None = None, quie
     """Simulate a corpus into the folder `out` and return its manifest; if it is there already, nothing is done.
 
     Writes `manifest.jsonl`, `audio/*.wav` (16 bit, two channels), `simulation.json` (the settings, what the labels rest
-    on, the best possible balanced accuracy where it is known) and, for synthetic voices, `truth.jsonl` (a line for each
-    mutual silence: label, cues, posterior). The bytes depend on the settings alone, not on `workers`, the number of
-    processes (all cores if not given). The folder appears whole or not at all.
+    on, the best possible balanced accuracy where it is known); for synthetic voices also `truth.jsonl` (a line for each
+    mutual silence: label, cues, posterior), for re-spoken dialogues `phones.jsonl` (see `ssl_tt.data.phones`). The
+    bytes depend on the settings alone, not on `workers`, the number of processes (all cores if not given). The folder
+    appears whole or not at all.
 
     InputError if `out` holds anything else, if a folder that the settings name is missing or empty, or if an extra is
     not installed; RunError if it cannot be written.
@@ -100,17 +102,22 @@ def _write(config: SimulateConfig, description: Mapping[str, Any], out: Path, wo
     (out / "audio").mkdir()
     conversations: list[Conversation] = []
     truths: list[Mapping[str, Any]] = []
+    phones: dict[str, Sequence[Sequence[Phone]]] = {}
     # espeak-ng keeps a state, see there; the others may use a process for as long as they like.
     with _pool(workers, max_tasks_per_child=1 if config.voices == "respoken" else None) as pool:
         scenes = _scenes(config, pool)
         jobs = pool.map(partial(_render, config, out / "audio"), range(len(scenes)), scenes)
-        for conversation, truth in tqdm(jobs, "simulate", len(scenes), unit="conversation", disable=quiet):
+        for conversation, truth, sounds in tqdm(jobs, "simulate", len(scenes), unit="conversation", disable=quiet):
             conversations.append(conversation)
             truths += truth
+            if sounds is not None:
+                phones[conversation.id] = sounds
     write_manifest(out / MANIFEST, conversations)
     if config.voices == "synthetic":
         with atomically(out / _TRUTH) as file:
             file.writelines(json.dumps(line).encode() + b"\n" for line in truths)
+    if phones:
+        write_phones(out / PHONES, conversations, phones)
     with atomically(out / _DESCRIPTION) as file:
         file.write(json.dumps(description, indent=2).encode() + b"\n")
 
@@ -150,7 +157,7 @@ def _scenes(config: SimulateConfig, pool: ProcessPoolExecutor) -> list[Callable[
 
 def _render(
     config: SimulateConfig, audio: Path, number: int, scene_of: Callable[[], Scene]
-) -> tuple[Conversation, list[Mapping[str, Any]]]:
+) -> tuple[Conversation, list[Mapping[str, Any]], Sequence[Sequence[Phone]] | None]:
     """Make one conversation; runs in a process of the pool."""
     scene = scene_of()
     rng = np.random.default_rng((config.seed, _ROOM, number))
@@ -171,4 +178,4 @@ def _render(
         split=scene.split,
         provenance={"simulator": config.voices, "labels": LABELS[config.voices], **scene.provenance},
     )
-    return conversation, list(scene.truth)
+    return conversation, list(scene.truth), scene.phones
