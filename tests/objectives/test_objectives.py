@@ -244,7 +244,7 @@ def test_predicting_from_both_speakers_lets_the_other_channel_matter_and_its_pla
     for source, matters in (("own", False), ("both", True)):
         config = CPCConfig(context_channels=20, steps=2, predict_from=source, negative_count=1000)
         objective = build(config, encoder())
-        targets, contexts = zip(*(objective._encode(b.samples.flatten(0, 1), 2) for b in (data, changed)), strict=True)
+        targets, contexts, _ = zip(*(objective._encode(b.samples.flatten(0, 1), 2) for b in (data, changed)), strict=True)
         assert torch.equal(targets[0][::2], targets[1][::2])
         assert torch.equal(contexts[0][::2], contexts[1][::2]) != matters
         torch.testing.assert_close(objective(data).total, objective(swapped).total)
