@@ -160,13 +160,15 @@ def fields(model: type[Settings]) -> list[Field]:
             path = f"{table}.{name}" if table else name
             if kind and name == "kind":
                 continue
-            if _is_table(schema, child):
+            if _is_table(schema, child) and not _nullable(child):
                 walk(child, path)
                 continue
             description = descriptions.get((inner["title"], name), "")
             default = None if name in inner.get("required", ()) else _default(child)
             shown = _metavar(schema, child), _expected(schema, child)
             found.append(Field(table, name, *shown, kind, description, default))
+            if _is_table(schema, child):  # and may be left out
+                walk(child, path)
             if _is_table(schema, items := _follow(schema, child).get("items", {})):
                 walk(items, f"{path}.N")
             for option in _follow(schema, child).get("anyOf", ()):

@@ -24,6 +24,40 @@ class ContextConfig(Settings):
     """Layers of the recurrent context, or residual blocks of the convolutional one (dilations 1, 3, 9, ...)."""
 
 
+class QuantizerConfig(Settings):
+    """Codebook of a vector quantiser."""
+
+    codes: Annotated[int, Field(ge=2, le=65536)] = 512
+    """Codebook size K, of each group."""
+    code_channels: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Channels of a code, of all groups together."""
+    groups: Annotated[int, Field(ge=1, le=64)] = 1
+    """Equal parts that the channels are split into, each with a codebook of its own (product quantisation); must divide
+    `code_channels`."""
+    codebook: Literal["ema", "learned"] = "ema"
+    """What moves the codes: moving averages of the inputs given to them, or a loss of their own and the optimizer."""
+    codebook_start: Literal["samples", "kmeans"] = "samples"
+    """First codes: random inputs of the first batch, or their k-means."""
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """What is nearest. With `cosine` inputs and codes are scaled to length 1 (of each group)."""
+    commitment: Annotated[float, Field(ge=0)] = 0.25
+    """Weight of the commitment loss."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the codebook's moving averages, for each optimizer step; of the counts alone where it is learned."""
+    revive_below: Annotated[float, Field(ge=0)] = 0.1
+    """A code whose averaged count falls below this is re-seeded from the batch, and its averages are reset."""
+    time_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Probability, while training, that a frame's code gives way to that of the frame before (0 for none)."""
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        if self.code_channels % self.groups:
+            raise ValueError(
+                f"groups {self.groups} must divide code_channels {self.code_channels}: choose another of the two"
+            )
+        return self
+
+
 class _Contrast(ContextConfig):
     """What CPC and CPC v2 have in common."""
 
@@ -56,6 +90,9 @@ class _Contrast(ContextConfig):
     encoded twice, which costs twice."""
     augment_future: AugmentationConfig = AugmentationConfig()
     """What is done to the audio that is predicted, drawn independently of the past, in training."""
+    quantizer: QuantizerConfig | None = None
+    """Codebook through which the targets go, negatives among them, as a table of its own; without it they are as the
+    network gives them. With `targets` "encoder" the context network reads the codes too (VQ-CPC)."""
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:
@@ -65,6 +102,10 @@ class _Contrast(ContextConfig):
             )
         if self.context == "none" and self.targets == "encoder":
             raise ValueError('context "none" would predict the encoder\'s output from itself: give targets "prelayer"')
+        if self.quantizer is not None and self.quantizer.time_jitter:
+            raise ValueError(
+                f"quantizer.time_jitter {self.quantizer.time_jitter:g} is for a decoder, and contrast has none: drop it"
+            )
         return self
 
     def _every(self, frames: int) -> tuple[int, ...]:
@@ -118,40 +159,6 @@ class CPC2Config(_Contrast):
 
 
 ContrastConfig = CPCConfig | CPC2Config
-
-
-class QuantizerConfig(Settings):
-    """Codebook of a vector quantiser."""
-
-    codes: Annotated[int, Field(ge=2, le=65536)] = 512
-    """Codebook size K, of each group."""
-    code_channels: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Channels of a code, of all groups together."""
-    groups: Annotated[int, Field(ge=1, le=64)] = 1
-    """Equal parts that the channels are split into, each with a codebook of its own (product quantisation); must divide
-    `code_channels`."""
-    codebook: Literal["ema", "learned"] = "ema"
-    """What moves the codes: moving averages of the inputs given to them, or a loss of their own and the optimizer."""
-    codebook_start: Literal["samples", "kmeans"] = "samples"
-    """First codes: random inputs of the first batch, or their k-means."""
-    distance: Literal["euclidean", "cosine"] = "euclidean"
-    """What is nearest. With `cosine` inputs and codes are scaled to length 1 (of each group)."""
-    commitment: Annotated[float, Field(ge=0)] = 0.25
-    """Weight of the commitment loss."""
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Decay of the codebook's moving averages, for each optimizer step; of the counts alone where it is learned."""
-    revive_below: Annotated[float, Field(ge=0)] = 0.1
-    """A code whose averaged count falls below this is re-seeded from the batch, and its averages are reset."""
-    time_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Probability, while training, that a frame's code gives way to that of the frame before (0 for none)."""
-
-    @model_validator(mode="after")
-    def _groups_divide(self) -> Self:
-        if self.code_channels % self.groups:
-            raise ValueError(
-                f"groups {self.groups} must divide code_channels {self.code_channels}: choose another of the two"
-            )
-        return self
 
 
 class LogMelDecoderConfig(Settings):

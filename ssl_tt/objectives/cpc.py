@@ -21,6 +21,7 @@ from ssl_tt.objectives.loss import Loss
 from ssl_tt.objectives.negatives import Pool, candidate_sequences, draw_pool
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.objectives.predictors import build_predictor
+from ssl_tt.objectives.quantizer import Quantized, Quantizer
 
 
 class CPC(Objective):
@@ -41,15 +42,30 @@ class CPC(Objective):
     still a mean over all frames, 0 where it is silent, so that every process and every accumulated batch weighs a frame
     alike, however much speech it happens to hold: at the start it is `scored` * log(negatives + 1). A sequence with
     less speech than negatives asked for has those that it has; one with none, or none but the frame itself, counts 0.
+
+    With a `quantizer` codes stand for the frames predicted and for the negatives: their vectors, of a linear map of
+    the targets. The loss is then InfoNCE plus the weighted commitment, plus the codebook's own loss where it does not
+    follow by moving averages. With `targets = "encoder"` the context network reads them too (VQ-CPC: van Niekerk,
+    Nortje and Kamper 2020, arXiv 2005.09409, section 2.2); with `targets = "prelayer"` it reads the encoder's output
+    as before, as in wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477, section 2). A negative that happens to have the
+    positive's code stays one, and ties with it: without such, a codebook that collapsed to one code would have nothing
+    to tell apart, and a loss of 0.
     """
 
     def __init__(self, config: ContrastConfig, encoder: Encoder) -> None:
         super().__init__(encoder)
         self.config = config
-        self.context = build_context(config, encoder.output_channels)
+        read = encoder.output_channels
+        targets = read if config.targets == "encoder" else encoder.prelayer_channels
+        self.quantizer: Quantizer | None = None
+        if config.quantizer is not None:
+            self.project = nn.Linear(targets, config.quantizer.code_channels)
+            self.quantizer = Quantizer(config.quantizer)
+            targets = config.quantizer.code_channels
+            read = targets if config.targets == "encoder" else read
+        self.context = build_context(config, read)
         inputs = encoder.output_channels if config.context == "none" else config.context_channels
         inputs *= 2 if config.predict_from == "both" else 1
-        targets = encoder.output_channels if config.targets == "encoder" else encoder.prelayer_channels
         predictors = [nn.Linear(inputs, targets, bias=False) for _ in chain(*config.frames_ahead)]
         for predictor in predictors:  # scores near 0 at the start, so the loss is near log(negatives + 1)
             nn.init.normal_(predictor.weight, std=1 / math.sqrt(inputs * targets))
@@ -65,9 +81,9 @@ class CPC(Objective):
                 augment(samples, config, self.encoder.sample_rate_hz)
                 for config in (self.config.augment_past, self.config.augment_future)
             )
-            z, context = self._encode(past, speakers, future)
+            z, context, quantized = self._encode(past, speakers, future)
         else:
-            z, context = self._encode(samples, speakers)
+            z, context, quantized = self._encode(samples, speakers)
         candidates, pool, scored = self._draw(z, batch)
         negatives = rearrange(candidates, "b t c -> (b t) c")[pool.frames]
         losses, accuracies, shares = self._scores(z, context, negatives, pool, scored)
@@ -77,36 +93,70 @@ class CPC(Objective):
             "loss_last_step": losses[-1].detach(),
         }
         if shares is None:
-            return Loss(losses.mean(), parts)
-        return Loss((losses * shares).mean(), {**parts, "scored": shares.mean()})
+            total = losses.mean()
+        else:
+            total = (losses * shares).mean()
+            parts["scored"] = shares.mean()
+        if quantized is not None and self.config.quantizer is not None:
+            total = total + self.config.quantizer.commitment * quantized.commitment + quantized.codebook_loss
+            parts["commitment"] = quantized.commitment.detach()
+            parts["perplexity"] = quantized.perplexity
+            parts["used_codes"] = quantized.used_codes
+        return Loss(total, parts)
 
     def derived(self, z: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
-        """`context` [B, T, context_channels], if there is such a network."""
+        """`context` [B, T, context_channels], if there is such a network.
+
+        Before it, with a quantizer of the encoder's output, `codes`, the vectors that it reads [B, T, code_channels].
+        """
+        found = {}
+        if self.quantizer is not None and self.config.targets == "encoder":
+            _, z = self.quantizer.quantize(self.project(z))
+            found["codes"] = z
         context, state = self.context(z, state)
-        return {} if self.config.context == "none" else {"context": context}, state
+        return found if self.config.context == "none" else {**found, "context": context}, state
 
     def diagnostics(self, samples: Tensor) -> dict[str, Tensor]:
         """`input` log-mel [B, T * stride, M]; `loss_by_step` (nats), `accuracy_by_step` and `frames_ahead`, all [H].
 
-        With several horizons the steps of one follow those of another, H in all.
+        With several horizons the steps of one follow those of another, H in all. With a quantizer also the targets'
+        `codes` [B, T], with several groups [B, T, G].
 
         The samples [B, N] are the channels of one window. Negatives are all other frames of the same sequence, whatever
         the recipe trains with, so nothing is drawn.
         """
         log_mel, _ = self.encoder.log_mel(samples)
-        z, context = self._encode(samples, speakers=len(samples))
+        z, context, quantized = self._encode(samples, speakers=len(samples))
         frames = torch.arange(z.shape[1], device=z.device).expand(z.shape[:2])
         losses, accuracies, _ = self._scores(z, context, z, Pool(frames, left_out=frames, missing=None))
         ahead = torch.tensor(list(chain(*self.config.frames_ahead)), device=z.device)
-        return {"input": log_mel, "loss_by_step": losses, "accuracy_by_step": accuracies, "frames_ahead": ahead}
+        drawn = {"input": log_mel, "loss_by_step": losses, "accuracy_by_step": accuracies, "frames_ahead": ahead}
+        return drawn if quantized is None else {**drawn, "codes": quantized.codes}
 
-    def _encode(self, samples: Tensor, speakers: int, future: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Targets [B, T, C] and what predicts them [B, T, C'], of whole windows [B, N] in the order "(b s)".
+    def after_optimizer_step(self) -> None:
+        if self.quantizer is not None:
+            self.quantizer.update()
 
-        The targets are those of `future` if it is given, the same windows in another form.
+    def _encode(
+        self, samples: Tensor, speakers: int, future: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Quantized | None]:
+        """Targets [B, T, C], what predicts them [B, T, C'], and their codes, of windows [B, N] in the order "(b s)".
+
+        The targets are those of `future` if it is given, the same windows in another form. Where the context reads
+        codes, there are then also those of `samples`, first [2 B, T].
         """
         layers = self.encoder.layers(samples)
-        context, _ = self.context(layers["encoder"])
+        read = layers["encoder"]
+        if future is not None:
+            layers = self.encoder.layers(future)
+        z, quantized = layers["encoder"] if self.config.targets == "encoder" else self.encoder.prelayers(layers), None
+        if self.quantizer is not None:
+            # What is read and what is predicted are one encoding, unless the future is another: each is quantised once.
+            encodings = [read, z] if self.config.targets == "encoder" and future is not None else [z]
+            quantized = self.quantizer(self.project(torch.cat(encodings)))
+            vectors = quantized.vectors.chunk(len(encodings))
+            z, read = vectors[-1], vectors[0] if self.config.targets == "encoder" else read
+        context, _ = self.context(read)
         if self.config.predict_from == "both":
             if speakers != 2:
                 raise InputError(
@@ -115,16 +165,13 @@ class CPC(Objective):
                 )
             others = rearrange(rearrange(context, "(b s) t c -> b s t c", s=2).flip(1), "b s t c -> (b s) t c")
             context = torch.cat([context, others], dim=2)
-        if future is not None:
-            layers = self.encoder.layers(future)
-        z = layers["encoder"] if self.config.targets == "encoder" else self.encoder.prelayers(layers)
         reach = max(chain(*self.config.frames_ahead))
         if z.shape[1] <= reach:
             raise InputError(
                 f"window of {z.shape[1]} frames, expected more than the {reach} that CPC predicts ahead: "
                 "raise data.window_seconds or lower objective.steps"
             )
-        return z, context
+        return z, context, quantized
 
     def _draw(self, z: Tensor, batch: Batch) -> tuple[Tensor, Pool, Tensor | None]:
         """Sequences to draw from [B', T, C], the pool drawn for each of z's, and z's frames to score [B, T] or None."""

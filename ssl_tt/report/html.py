@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 
 from ssl_tt import __version__
 from ssl_tt.data.atomic import atomically
-from ssl_tt.objectives.config import JointConfig, ObjectiveConfig, QuantizerConfig, VQVAE2Config, VQVAEConfig
+from ssl_tt.objectives.config import (
+    CPC2Config,
+    CPCConfig,
+    JointConfig,
+    ObjectiveConfig,
+    Part,
+    QuantizerConfig,
+    VQVAE2Config,
+    VQVAEConfig,
+)
 from ssl_tt.recipe import dump
 from ssl_tt.report import figures
 from ssl_tt.report.document import document, figure_element, table_element
@@ -37,12 +46,8 @@ _PICTURES = {
     "prediction": "A held-out stretch and what was predicted of each frame. What is blurred away below could not be "
     "foreseen.",
 }
-# Sequences of codes, and the settings of what has them.
-_CODES: dict[str, type[QuantizerConfig]] = {
-    "codes": VQVAEConfig,
-    "codes_bottom": VQVAE2Config,
-    "codes_top": VQVAE2Config,
-}
+# Sequences of codes.
+_CODES = ("codes", "codes_bottom", "codes_top")
 _PACKAGES = ("torch", "accelerate", "scikit-learn", "numpy", "scipy", "soundfile")
 
 
@@ -272,16 +277,28 @@ def _label_note(comparison: Comparison) -> str:
 def _codebooks(example: dict[str, np.ndarray], config: ObjectiveConfig) -> Iterator[tuple[str, np.ndarray, int]]:
     """Codes and size of each codebook, by its part, level and group where there are several: "", "bottom group 2"."""
     parts = config.parts if isinstance(config, JointConfig) else {"": config}
-    for key, kind in _CODES.items():
-        owners = {name: part for name, part in parts.items() if isinstance(part, kind)}
+    for key in _CODES:
+        owners = {name: found for name, part in parts.items() if (found := _quantizer(part, key)) is not None}
         for name, codes in _of_parts(example, key):
-            part = owners[name or next(iter(owners))]  # codes that only one part has are not called by it
+            quantizer = owners[name or next(iter(owners))]  # codes that only one part has are not called by it
             which = f"{name} {key.removeprefix('codes').strip('_')}".strip()
-            if part.groups == 1:
-                yield which, codes, part.codes
+            if quantizer.groups == 1:
+                yield which, codes, quantizer.codes
             else:
-                for group in range(part.groups):
-                    yield f"{which} group {group + 1}".strip(), codes[..., group], part.codes
+                for group in range(quantizer.groups):
+                    yield f"{which} group {group + 1}".strip(), codes[..., group], quantizer.codes
+
+
+def _quantizer(part: ObjectiveConfig | Part, key: str) -> QuantizerConfig | None:
+    """Settings of what gives an objective's codes of this name; None if it has none."""
+    match part:
+        case CPCConfig() | CPC2Config() if key == "codes":
+            return part.quantizer
+        case VQVAEConfig() if key == "codes":
+            return part
+        case VQVAE2Config() if key != "codes":
+            return part
+    return None
 
 
 def _of_parts(example: dict[str, np.ndarray], what: str) -> Iterator[tuple[str, np.ndarray]]:

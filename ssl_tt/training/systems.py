@@ -16,6 +16,7 @@ from ssl_tt.encoder.receptive_field import frontend_reach, receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import build
 from ssl_tt.objectives.objective import Objective
+from ssl_tt.objectives.quantizer import Quantizer
 from ssl_tt.training import checkpoint
 from ssl_tt.training.config import CompareRecipe
 from ssl_tt.training.cost import NO_COST, Cost, representation_cost
@@ -28,9 +29,6 @@ from ssl_tt.training.features import (
     objective_reader,
     representation_names,
 )
-
-# An untrained codebook is empty: there are no codes to probe.
-_CODES = ("codes", "bottom", "top")
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,10 @@ def systems(recipe: CompareRecipe, runs: dict[str, list[Path]]) -> Iterator[Syst
     """Baselines, then the pretrained with every seed; each is made when its turn comes."""
     config = recipe.probe
     known = _known_representations(recipe)
+    # An untrained codebook is empty: there are no codes to probe, and no context that reads them.
+    codeless = {name: set(names) - _coded(recipe, name) for name, names in known.items()}
     # The untrained encoder is that of an objective with a context network, if there is one, to show that one untrained.
-    home = next((name for name, names in known.items() if "context" in names), next(iter(known)))
+    home = next((name for name, names in codeless.items() if "context" in names), next(iter(known)))
     for baseline in config.baselines:
         match baseline:
             case "majority":
@@ -78,10 +78,11 @@ def systems(recipe: CompareRecipe, runs: dict[str, list[Path]]) -> Iterator[Syst
                 reader = activity_reader(frame_rate_hz(recipe))
                 yield System("activity_history", 0, str(HISTORY_SECONDS), reader, {"activity_history": cost}, True)
             case "logmel":
-                with_memory = "context" in known[home] and "context" in config.representations
+                some_context = any("context" in names for names in known.values())
+                with_memory = some_context and "context" in config.representations
                 yield _logmel(recipe, checkpoint.load_objective(runs[home][0]).encoder, with_memory)
             case "random":
-                names = [name for name in config.representations if name in known[home] and name not in _CODES]
+                names = [name for name in config.representations if name in codeless[home]]
                 for seed, run in zip(recipe.seeds, runs[home], strict=True):
                     untrained = _untrained(recipe, home, seed, checkpoint.load_objective(run).encoder)
                     yield _encoder_system("random", seed, untrained, names, config.pool_seconds, {})
@@ -122,6 +123,18 @@ def _known_representations(recipe: CompareRecipe) -> dict[str, list[str]]:
             name: representation_names(build(config, Encoder(recipe.encoder)))
             for name, config in recipe.objectives.items()
         }
+
+
+def _coded(recipe: CompareRecipe, objective: str) -> set[str]:
+    """Representations of an objective that a codebook decides: those that are no numbers if its codes are none."""
+    with torch.random.fork_rng(devices=[]):
+        built = build(recipe.objectives[objective], Encoder(recipe.encoder)).eval()
+    with torch.inference_mode():
+        for module in built.modules():
+            if isinstance(module, Quantizer):
+                module.codebook.fill_(torch.nan)
+        found, _ = built.representations(torch.zeros(1, built.cycle_samples))
+    return {name for name, frames in found.items() if frames.isnan().any()}
 
 
 def _encoder_system(

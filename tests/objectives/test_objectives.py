@@ -20,6 +20,7 @@ from ssl_tt.objectives.config import (
     CPCPart,
     IndependentAugmentation,
     JointConfig,
+    QuantizerConfig,
     VAEConfig,
     VQVAE2Config,
     VQVAEConfig,
@@ -32,6 +33,20 @@ CONFIGS = {
     "cpc gru": CPCConfig(context="gru", context_channels=20, context_layers=2, steps=2, step_frames=3),
     "cpc conv": CPCConfig(context="conv", context_channels=20, context_layers=2, steps=3),
     "cpc of both": CPCConfig(context="none", targets="prelayer", predict_from="both", steps=3),
+    "cpc of codes": CPCConfig(
+        context_channels=20,
+        steps=3,
+        negative_count=16,
+        # Codes that stay behind an encoder that learns so fast become few, and then tie.
+        quantizer=QuantizerConfig(codes=128, code_channels=8, ema_decay=0.8),
+    ),
+    "cpc of coded pre-layers": CPCConfig(
+        context="none",
+        targets="prelayer",
+        steps=3,
+        negative_count=16,
+        quantizer=QuantizerConfig(codes=32, code_channels=16, groups=2, codebook="learned", distance="cosine"),
+    ),
     "cpc mlp": CPCConfig(predictor="mlp", context_channels=20, steps=2),
     "cpc recurrent": CPCConfig(predictor="recurrent", context_channels=20, steps=3),
     "cpc transformer": CPCConfig(predictor="transformer", context_channels=16, steps=2),
@@ -244,7 +259,9 @@ def test_predicting_from_both_speakers_lets_the_other_channel_matter_and_its_pla
     for source, matters in (("own", False), ("both", True)):
         config = CPCConfig(context_channels=20, steps=2, predict_from=source, negative_count=1000)
         objective = build(config, encoder())
-        targets, contexts = zip(*(objective._encode(b.samples.flatten(0, 1), 2) for b in (data, changed)), strict=True)
+        targets, contexts, _ = zip(
+            *(objective._encode(b.samples.flatten(0, 1), 2) for b in (data, changed)), strict=True
+        )
         assert torch.equal(targets[0][::2], targets[1][::2])
         assert torch.equal(contexts[0][::2], contexts[1][::2]) != matters
         torch.testing.assert_close(objective(data).total, objective(swapped).total)

@@ -131,7 +131,7 @@ def test_past_and_future_are_augmented_each_by_itself_and_in_training_alone(whic
     past, future = (silence, samples) if which == "augment_past" else (samples, silence)
     for training in (True, False):
         objective.train(training)
-        z, context = objective._encode(past, 2, future) if training else objective._encode(samples, 2)
+        z, context, _ = objective._encode(past, 2, future) if training else objective._encode(samples, 2)
         candidates, pool, _ = objective._draw(z, data)
         losses, _, _ = objective._scores(z, context, candidates.flatten(0, 1)[pool.frames], pool)
         torch.testing.assert_close(objective(data).total, losses.mean())

@@ -48,7 +48,7 @@ def made(**settings: object) -> CPC:
 @torch.no_grad()
 def counted(objective: CPC, data: Batch, speech: Tensor) -> tuple[float, float]:
     """The slow twin: loss and share of what is scored, one positive after another."""
-    z, context = objective._encode(data.samples.flatten(0, 1), 2)
+    z, context, _ = objective._encode(data.samples.flatten(0, 1), 2)
     may = SOURCES[objective.config.negatives]
     losses, shares = [], []
     for h, predictor in enumerate(objective.predictors, start=1):

@@ -151,6 +151,7 @@ def objectives_agree_after_accumulated_steps(rank: int) -> None:
     codes = {"codes": 8, "code_channels": 6, "groups": 2, "codebook_start": "kmeans", "time_jitter": 0.2}
     for config in (
         APCConfig(context_channels=20),
+        CPCConfig(context_channels=20, steps=3, negatives="all_ranks", quantizer=QuantizerConfig(codes=8)),
         VAEConfig(beta_warmup_steps=2),
         VQVAEConfig(codebook="learned", distance="cosine", **codes),
         VQVAE2Config(**codes),

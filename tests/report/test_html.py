@@ -9,6 +9,7 @@ from ssl_tt.objectives.config import (
     APCConfig,
     CPCPart,
     JointConfig,
+    QuantizerConfig,
     VAEConfig,
     VQVAE2Config,
     VQVAE2Part,
@@ -187,14 +188,14 @@ def test_every_objective_shows_what_it_makes_of_the_log_mel_and_every_codebook_i
 def test_parts_of_a_joint_objective_are_drawn_each_by_itself(comparison, monkeypatch):
     log_mel, codes = comparison.examples["cpc"]["input"], np.arange(400).reshape(2, 200) % 16
     parts = {
-        "near": CPCPart(steps=2),
+        "near": CPCPart(steps=2, quantizer=QuantizerConfig(codes=8)),
         "far": CPCPart(steps=2),
         "fine": VQVAEPart(codes=16),
         "rough": VQVAEPart(codes=4),
         "slow": VQVAE2Part(codes=32),
     }
     example = {"input": log_mel, "codes_top": codes}
-    example |= {"fine.codes": codes, "rough.codes": codes % 4}
+    example |= {"near.codes": codes % 8, "fine.codes": codes, "rough.codes": codes % 4}
     example |= {f"{part}.accuracy_by_step": np.ones(2) for part in ("near", "far")}
     example |= {f"{part}.frames_ahead": np.arange(1, 3) for part in ("near", "far")}
     example |= {f"{part}.reconstruction": log_mel for part in ("fine", "slow")}
@@ -221,6 +222,7 @@ def test_parts_of_a_joint_objective_are_drawn_each_by_itself(comparison, monkeyp
     for name, title in {
         "contrast-0-near": "joint objective near",
         "contrast-0-far": "joint objective far",
+        "codes-0-near": "joint objective near: 8 of 8 codes",
         "codes-0-fine": "joint objective fine: 16 of 16 codes",
         "codes-0-rough": "joint objective rough: 4 of 4 codes",
         "codes-0-top": "joint objective top: 16 of 32 codes",

@@ -15,6 +15,14 @@ from ssl_tt.data.audio import write_wav
 from ssl_tt.data.conversation import Conversation, Segment
 from ssl_tt.data.manifest import read_manifest, write_manifest
 from ssl_tt.errors import InputError
+from ssl_tt.objectives.config import (
+    CPCConfig,
+    CPCPart,
+    JointConfig,
+    QuantizerConfig,
+    VQVAE2Config,
+    VQVAEPart,
+)
 from ssl_tt.training import checkpoint, compare, probe, systems
 from ssl_tt.training.compare import Comparison
 from ssl_tt.training.config import CompareRecipe
@@ -273,6 +281,21 @@ def test_the_random_encoder_is_what_training_starts_from(comparison: Comparison,
     untrained = systems._untrained(settings, "cpc", 1, checkpoint.load_objective(run).encoder)
     for name, tensor in start.state_dict().items():
         assert torch.equal(tensor, untrained.encoder.state_dict()[name]), name
+
+
+def test_no_untrained_codes_nor_a_context_that_reads_them_are_probed(settings: CompareRecipe) -> None:
+    codes = QuantizerConfig(codes=8)
+    reads, reads_not = CPCConfig(quantizer=codes), CPCConfig(targets="prelayer", quantizer=codes)
+    both = JointConfig(parts={"a": CPCPart(quantizer=codes), "b": CPCPart(), "c": VQVAEPart()})
+    objectives = {"reads": reads, "reads_not": reads_not, "vqvae2": VQVAE2Config(), "both": both}
+    recipe = settings.model_copy(update={"objectives": objectives})
+    coded = {name: systems._coded(recipe, name) for name in objectives}
+    assert coded == {
+        "reads": {"codes", "context"},
+        "reads_not": set(),
+        "vqvae2": {"bottom", "top"},
+        "both": {"a.codes", "a.context", "c.codes"},
+    }
 
 
 def test_layers_can_be_probed(corpus: Path, tmp_path: Path) -> None:

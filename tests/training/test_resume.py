@@ -18,6 +18,9 @@ from ssl_tt.training import checkpoint
 
 OBJECTIVES = {
     "cpc": ["--objective.kind", "cpc"],
+    "cpc of codes": [
+        *("--objective.kind", "cpc", "--objective.quantizer.codes", "8", "--objective.quantizer.code_channels", "4"),
+    ],
     "vqvae2": [
         *("--objective.kind", "vqvae2", "--objective.codes", "8", "--objective.code_channels", "4"),
         *("--objective.codebook_start", "kmeans", "--objective.time_jitter", "0.2"),
