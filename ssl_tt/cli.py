@@ -432,7 +432,7 @@ class Reconstruct(Verb):
 
 @dataclass
 class Prior(Verb):
-    """Learn how likely the codes of a finished VQ-VAE run are, and print the bits a second that they take.
+    """Learn how likely the codes of a finished VQ-VAE or VQ-VAE-2 run are, and print the bits a second that they take.
 
     The run stays as it is; what is learned goes to RUN/prior, and is found there when the same is asked again.
 
@@ -453,7 +453,11 @@ class Prior(Verb):
         settings = recipe.load(None, PriorConfig, overrides)
         from ssl_tt.training.prior import sample, train_prior
 
-        print(train_prior(self.run_directory, settings))
+        levels = train_prior(self.run_directory, settings)
+        for name, level in levels.items():
+            print(f"{name}: {level}")
+        if len(levels) > 1:
+            print(f"together: {sum(level.prior for level in levels.values()):.1f} bits a second under the priors")
         if self.sample_seconds is not None:
             print(sample(self.run_directory, self.sample_seconds))
 

@@ -489,43 +489,49 @@ def test_prior_prints_its_bits_and_draws_codes_that_sound(vqvae_run: Path, capsy
     assert cli.main([*asked, "--sample-seconds", "0.2"]) == 0
     bits, sample = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
-        r"[\d.]+ bits a second under the prior, [\d.]+ by the codes' frequencies alone, 200.0 if .*", bits
+        r"codes: [\d.]+ bits a second under the prior, [\d.]+ by the codes' frequencies alone, "
+        r"200.0 if all were alike; perplexity \d+ of 16, \d+ while speaking",
+        bits,
     )
     folder = vqvae_run / "prior"
     assert sample == str(folder / "sample.wav")
-    codes = np.load(folder / "sample.npy")
+    codes = np.load(folder / "codes.npy")
     assert codes.shape == (10,)
     assert codes.max() < 16
     with wave.open(sample) as reader:
         assert reader.getnframes() == 10 * 320
     assert all(path.read_bytes() == content for path, content in before.items()), "the run was touched"
-    made = (folder / "prior.safetensors").stat().st_mtime_ns
+    made = (folder / "codes.safetensors").stat().st_mtime_ns
     assert cli.main(asked) == 0
     assert capsys.readouterr().out.splitlines() == [bits]
-    assert (folder / "prior.safetensors").stat().st_mtime_ns == made, "trained again"
+    assert (folder / "codes.safetensors").stat().st_mtime_ns == made, "trained again"
     assert cli.main([*asked, "--seed", "1"]) == 0
-    assert (folder / "prior.safetensors").stat().st_mtime_ns > made
+    assert (folder / "codes.safetensors").stat().st_mtime_ns > made
 
 
 def test_prior_refuses_a_run_without_codes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, line = failed(capsys, "prior", str(run))
     assert code == 2
-    assert 'a run of CPC has no single sequence of codes, expected one of objective.kind "vqvae"' in line
+    assert 'a run of CPC is not rebuilt from codes, expected one of objective.kind "vqvae" or "vqvae2"' in line
     assert not (run / "prior").exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "refused"),
+    ("options", "shapes"),
     [
-        (["vae"], "VAE has no"),
-        (["vqvae", "--objective.groups", "2", "--objective.distance", "cosine"], "VQVAE with groups has no"),
-        (["vqvae2", "--objective.codes", "8"], "VQVAE2 has no"),
-        (["joint", *PARTS], "Joint has no"),
+        (["vae"], {}),
+        (["vqvae", "--objective.groups", "2", "--objective.distance", "cosine"], {"codes": (13, 2)}),
+        (["vqvae2", "--objective.codes", "8"], {"codes_top": (3,), "codes_bottom": (12,)}),
+        (["joint", *PARTS], {}),
     ],
     ids=["vae", "groups", "vqvae2", "joint"],
 )
-def test_every_autoencoder_is_heard_and_those_without_one_sequence_of_codes_have_no_prior(
-    options: list[str], refused: str, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_every_autoencoder_is_heard_and_those_of_codes_have_a_prior_of_every_level(
+    options: list[str],
+    shapes: dict[str, tuple[int, ...]],
+    tiny_recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "heard"
     options = ["--training.steps", "2", "--objective.kind", *options]
@@ -536,9 +542,19 @@ def test_every_autoencoder_is_heard_and_those_without_one_sequence_of_codes_have
         assert reader.getnframes() == 6400
         assert len(set(reader.readframes(6400))) > 50
     capsys.readouterr()
-    code, line = failed(capsys, "prior", str(run))
-    assert code == 2
-    assert refused in line
+    if not shapes:
+        code, line = failed(capsys, "prior", str(run))
+        assert code == 2
+        assert "is not rebuilt from codes" in line
+        return
+    asked = ["prior", str(run), "--channels", "4", "--dilations", "1", "--steps", "2", "--sample-seconds", "0.26"]
+    assert cli.main(asked) == 0
+    *levels, sample = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in levels] == [*shapes, *(["together"] if len(shapes) > 1 else [])]
+    for name, shape in shapes.items():
+        assert np.load(run / "prior" / f"{name}.npy").shape == shape
+    with wave.open(sample) as reader:
+        assert reader.getnframes() == max(shape[0] for shape in shapes.values()) * 320
 
 
 def test_export_prints_how_near_it_comes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

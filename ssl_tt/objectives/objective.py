@@ -1,7 +1,8 @@
 """What the training loop, the probe and the report know of any objective."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -19,6 +20,10 @@ class ObjectiveState(NamedTuple):
 
 class Objective(nn.Module, ABC):
     """Owns its encoder and is the one module that is trained, wrapped by Accelerate and saved; can be streamed."""
+
+    code_levels: ClassVar[Mapping[str, str | None]] = {}
+    """Sequences of codes among the diagnostics that all of a recording can be rebuilt from, in the order in which they
+    are decoded, each with the coarser one that is known before it."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

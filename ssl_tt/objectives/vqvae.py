@@ -1,5 +1,8 @@
 """Vector-quantised autoencoder: rebuild the log-mel, or the samples, from one code a frame."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -22,6 +25,8 @@ class VQVAE(Objective):
     the codebook's own loss where it does not follow by moving averages (the paper's equation 3). With a WaveNet for a
     decoder, as in the paper, the samples are rebuilt, and the error is -log p of a sample, in nats.
     """
+
+    code_levels: ClassVar[Mapping[str, str | None]] = {"codes": None}
 
     def __init__(self, config: VQVAEConfig, encoder: Encoder) -> None:
         super().__init__(encoder)
@@ -61,12 +66,13 @@ class VQVAE(Objective):
         return drawn
 
     @torch.inference_mode()
-    def sound(self, codes: Tensor, seed: int, log_mel: Tensor | None = None) -> Tensor:
+    def sound(self, coded: Mapping[str, Tensor], seed: int, log_mel: Tensor | None = None) -> Tensor:
         """Samples [B, T * hop_samples] that the decoder makes of codes, by a vocoder where it gives a log-mel.
 
-        Codes as of `diagnostics`; log_mel [B, T * stride, M] tells a WaveNet that asks for it who speaks.
+        `coded` holds the codes as `diagnostics` does; log_mel [B, T * stride, M] tells a WaveNet that asks for it who
+        speaks.
         """
-        vectors = self.quantizer.vectors_of(codes)
+        vectors = self.quantizer.vectors_of(coded["codes"])
         if isinstance(self.decoder, Decoder):
             return griffin_lim(self.encoder.log_mel, self.decoder(vectors), seed)
         return self.decoder.generate(vectors, torch.Generator().manual_seed(seed), log_mel)

@@ -1,6 +1,7 @@
 """VQ-VAE-2: rebuild the log-mel from two levels of codes, a slow one for what lasts and a fast one for the rest."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 import torch
 from einops import rearrange
@@ -12,6 +13,7 @@ from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import VQVAE2Config
 from ssl_tt.objectives.decoder import Decoder
+from ssl_tt.objectives.griffinlim import griffin_lim
 from ssl_tt.objectives.layers import LayerStates
 from ssl_tt.objectives.loss import Loss
 from ssl_tt.objectives.objective import Objective
@@ -34,6 +36,8 @@ class VQVAE2(Objective):
     next are known, are decoded and told to the bottom level, which quantises each frame of the encoder given that; the
     log-mel is rebuilt from the codes of both. The loss is that of the VQ-VAE with a commitment for each level.
     """
+
+    code_levels: ClassVar[Mapping[str, str | None]] = {"codes_top": None, "codes_bottom": "codes_top"}
 
     def __init__(self, config: VQVAE2Config, encoder: Encoder) -> None:
         super().__init__(encoder)
@@ -93,6 +97,13 @@ class VQVAE2(Objective):
             "codes_bottom": bottom.codes,
             "codes_top": top.codes,
         }
+
+    @torch.inference_mode()
+    def sound(self, coded: Mapping[str, Tensor], seed: int) -> Tensor:
+        """Samples [B, T * hop_samples] that a vocoder makes of the log-mel of codes, which are as in `diagnostics`."""
+        bottom = self.bottom_quantizer.vectors_of(coded["codes_bottom"])
+        held, _ = self.hold(self.top_quantizer.vectors_of(coded["codes_top"]), bottom.shape[1])
+        return griffin_lim(self.encoder.log_mel, self.decoder(torch.cat((held, bottom), dim=2)), seed)
 
     def after_optimizer_step(self) -> None:
         self.top_quantizer.update()

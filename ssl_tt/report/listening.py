@@ -58,7 +58,7 @@ def resynthesise(objective: Objective, samples: Tensor, seed: int) -> Tensor:
     if "reconstruction" in drawn:
         return griffin_lim(objective.encoder.log_mel, drawn["reconstruction"], seed)
     if isinstance(objective, VQVAE):
-        return objective.sound(drawn["codes"], seed, drawn["input"])
+        return objective.sound(drawn, seed, drawn["input"])
     raise InputError(
         f"a run of {type(objective).__name__} has no decoder, or several; expected one of an autoencoder, such as "
         'objective.kind "vqvae"'

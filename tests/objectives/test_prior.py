@@ -72,3 +72,36 @@ def test_training_is_a_function_of_the_seed_and_leaves_the_generator_alone():
     other = fit(few.model_copy(update={"seed": 1}), 4, codes, quiet=True).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not np.allclose(first["codes.hidden.weight"], other["codes.hidden.weight"])
+
+
+def test_a_prior_of_groups_starts_uniform_and_finds_what_one_group_tells_of_the_next():
+    """The first group of a frame is a fair coin; the second repeats it, and the next frame's first is another coin."""
+    coin = torch.randint(2, (64, 12), generator=torch.Generator().manual_seed(0))
+    codes = torch.stack([coin, 1 - coin], dim=2)
+    nats = Prior(CONFIG, codes=2, groups=2)(codes)
+    torch.testing.assert_close(nats, torch.full((64, 12, 2), math.log(2)))
+    prior = fit(CONFIG.model_copy(update={"steps": 60}), 2, codes, quiet=True)
+    with torch.no_grad():
+        first, second = prior(codes).mean(dim=(0, 1)).tolist()
+    assert first == pytest.approx(math.log(2), rel=0.05)
+    assert second < 0.01
+    drawn = prior.sample(64, 12, torch.Generator().manual_seed(0))
+    assert drawn.shape == (64, 12, 2)
+    assert torch.equal(drawn[..., 1], 1 - drawn[..., 0])
+
+
+def test_a_prior_of_groups_reads_every_group_of_the_coarser_level():
+    torch.manual_seed(0)
+    coarse = torch.randint(2, (64, 6, 2))
+    fine = coarse.flip(2).repeat_interleave(2, dim=1)
+    prior = fit(CONFIG.model_copy(update={"steps": 60}), 2, fine, coarse, quiet=True)
+    with torch.no_grad():
+        assert prior(fine, coarse).mean() < 0.02
+    assert torch.equal(prior.sample(64, 12, torch.Generator().manual_seed(0), coarse), fine)
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_coarser_codes_are_given_where_the_prior_was_made_for_some_and_only_there(given):
+    coarse = None if given else torch.zeros(2, 3, dtype=torch.int64)
+    with pytest.raises(ValueError, match="coarser codes must be given"):
+        Prior(CONFIG, codes=4, given=given)(torch.zeros(2, 12, dtype=torch.int64), coarse)
