@@ -25,6 +25,7 @@ TASKS = {
 }
 METRICS = {
     "accuracy": "accuracy",
+    "macro_recall": "macro recall",
     "balanced_accuracy": "balanced accuracy",
     "weighted_f1": "weighted F1",
     "roc_auc": "ROC AUC",
@@ -43,7 +44,7 @@ HEADLINES = {
     "shift_hold": "balanced_accuracy",
     "future_activity": "roc_auc",
     "voice_activity": "roc_auc",
-    "speaker": "accuracy",
+    "speaker": "macro_recall",
     "phone": "accuracy",
 }
 """The metric that stands for a task in the findings and the plot."""

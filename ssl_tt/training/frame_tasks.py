@@ -111,14 +111,24 @@ def majority(task: str, rows: Rows, asked: Rows) -> NDArray[np.str_] | Floats:
 def score(
     task: str, said: NDArray[np.str_] | Floats, asked: Rows, n_conversations: int, draws: Floats
 ) -> dict[str, Floats]:
-    """ROC AUC of voice activity, else the share of frames that are right, under every draw of conversations."""
+    """Scores under every draw of conversations, NaN where there is nothing to score.
+
+    ROC AUC of voice activity. Else accuracy, the share of frames that are right, and macro recall, the mean over the
+    classes that are drawn of that share among theirs: some speakers are heard in many conversations.
+    """
     if task == "voice_activity":
         pairs = metrics.concordance(asked.label == "speech", said, asked.conversation, n_conversations)
         return {"roc_auc": metrics.roc_auc(pairs, draws)}
-    right = np.bincount(asked.conversation, weights=said == asked.label, minlength=n_conversations)
-    n = np.bincount(asked.conversation, minlength=n_conversations)
+    classes, place = np.unique(asked.label, return_inverse=True)
+    cells, shape = asked.conversation * len(classes) + place, (n_conversations, len(classes))
+    n = draws @ np.bincount(cells, minlength=np.prod(shape)).reshape(shape)  # [draws, classes]
+    right = draws @ np.bincount(cells, weights=said == asked.label, minlength=np.prod(shape)).reshape(shape)
     with np.errstate(invalid="ignore"):
-        return {"accuracy": (draws @ right) / (draws @ n)}
+        recall = np.where(n > 0, right / n, 0.0)
+        return {
+            "accuracy": right.sum(axis=1) / n.sum(axis=1),
+            "macro_recall": recall.sum(axis=1) / (n > 0).sum(axis=1),
+        }
 
 
 def _rows(task: str, asked: Asked) -> Rows:
