@@ -14,6 +14,7 @@ from ssl_tt.data.audio import read
 from ssl_tt.data.conversation import Conversation
 from ssl_tt.data.corpora.textgrid import Interval
 from ssl_tt.data.manifest import check_manifest, read_manifest
+from ssl_tt.data.phones import read_phones
 from ssl_tt.data.simulate.config import SimulateConfig
 from ssl_tt.data.simulate.respoken import spoken_text, words_per_minute
 from ssl_tt.data.simulate.simulate import simulate
@@ -58,7 +59,8 @@ def settings(folder: Path, **change: object) -> SimulateConfig:
 def test_same_settings_make_the_same_bytes_whatever_was_said_before(transcripts: Path, tmp_path: Path) -> None:
     one = simulate(settings(transcripts), tmp_path / "one", workers=1, quiet=True)
     two = simulate(settings(transcripts), tmp_path / "two", workers=2, quiet=True)
-    assert one.read_bytes() == two.read_bytes()  # digests of the audio among them
+    for name in "manifest.jsonl", "phones.jsonl":
+        assert one.with_name(name).read_bytes() == two.with_name(name).read_bytes()  # digests of the audio among them
     for name in "monday1", "monday2":
         (transcripts / f"{name}_doctor.TextGrid").unlink()
         (transcripts / f"{name}_patient.TextGrid").unlink()
@@ -97,6 +99,36 @@ def test_utterances_start_at_their_real_times_and_nobody_talks_over_themselves(
             assert min(abs(np.array(starts) - start)) < 2e-3
         assert not any(9.4 < segment.start_seconds < 10.4 for segment in doctor)  # what could not be heard
         assert len(doctor) > 2  # cut at the stop and the comma
+
+
+def test_phones_are_where_they_sound(transcripts: Path, tmp_path: Path) -> None:
+    manifest = simulate(
+        settings(transcripts, sample_rate_hz=16000, noise_snr_db=(40.0, 40.0)), tmp_path / "c", quiet=True
+    )
+    conversations = read_manifest(manifest)
+    phones = read_phones(manifest, conversations)
+    levels: dict[str, list[float]] = {}
+    for conversation in conversations:
+        samples = read(conversation.audio)
+        for channel, (spoken, segments) in enumerate(zip(phones[conversation.id], conversation.segments, strict=True)):
+            bounds = np.array(segments)
+            assert len(spoken) > 10
+            for start, end, label in spoken:
+                place = np.searchsorted(bounds[:, 0], start + 1e-4, side="right") - 1
+                assert bounds[place, 0] - 1e-4 <= start < end <= bounds[place, 1] + 1e-4, "outside every segment"
+                inside = samples[channel, int(16000 * start) : int(16000 * end)]
+                levels.setdefault(label, []).append(float(np.sqrt(np.mean(inside**2))))
+            # Speech is all phones, but for a little at the edges.
+            covered = sum(end - start for start, end, _ in spoken)
+            assert 0.85 < covered / (bounds[:, 1] - bounds[:, 0]).sum() <= 1.0
+    assert not any(set(label) & set("ˈˌ") or not label for label in levels)
+    vowels, quiet = (
+        [np.median(levels[label]) for label in labels if label in levels]
+        for labels in (["uː", "ʌ", "æ", "a", "ɐ"], ["f", "k", "t", "h"])
+    )
+    assert len(vowels) > 1
+    assert len(quiet) > 1
+    assert min(vowels) > max(quiet), "phones are shifted against the sound"
 
 
 def test_people_keep_their_voice_and_their_split(transcripts: Path, tmp_path: Path) -> None:
