@@ -45,9 +45,12 @@ class Autoregressive(nn.Module):
         self.receptive_field = compose(*(union(SKIP, layer(kernel, dilation)) for dilation in dilations)).span
         """How many of the values before it the next one depends on, the first to the last."""
 
-    def forward(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
-        """-log p of each value, nats [B, N], fp32; all at once, each after the true values before it."""
-        return self.distribution.nats(self.parameters_of(values, condition), values)
+    def forward(self, values: Tensor, condition: Tensor | None = None, heard: Tensor | None = None) -> Tensor:
+        """-log p of each value, nats [B, N], fp32; all at once, each after the true values before it.
+
+        Or after those of `heard` [B, N], what the network is told of them.
+        """
+        return self.distribution.nats(self.parameters_of(values if heard is None else heard, condition), values)
 
     def parameters_of(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
         """What the distribution of each value is told by, [B, N, parameters_each], given the values before it."""

@@ -196,6 +196,9 @@ class WaveNetConfig(Settings):
     """How many times the dilations are gone through."""
     train_frames: Annotated[int, Field(ge=1, le=1_000_000)] = 25
     """Frames of each window, in one piece drawn at random, whose samples a training step decodes; or all there are."""
+    input_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """While training, the samples before are heard through noise of up to this standard deviation on the scale of the
+    mu-law from -1 to 1, so that a decoder that hears its own samples finds its way back (arXiv 1810.11846)."""
     speaker_channels: Annotated[int, Field(ge=0, le=4096)] = 0
     """Channels of what tells the decoder who speaks: a linear map of the window's mean log-mel, so that the codes need
     not; 0 for none."""

@@ -21,6 +21,9 @@ class WaveNet(nn.Module):
     known at the end of that frame alone: this decodes what is stored; live it would lag a frame behind. Of the samples
     it knows only those before it, and of the codes none of a later frame.
 
+    With `input_noise` training hears the samples before through noise, as LPCNet's does (Valin and Skoglund 2019, arXiv
+    1810.11846): of what it has drawn itself, a decoder of clean samples alone soon makes nothing but noise.
+
     With `speaker_channels` it also knows the mean log-mel of the window, as a stand-in for who speaks: every sample
     does, as of a label (section 2.5, global conditioning), although the mean is known at the window's end alone.
     """
@@ -44,7 +47,8 @@ class WaveNet(nn.Module):
 
     def forward(self, codes: Tensor, samples: Tensor, log_mel: Tensor | None = None) -> Tensor:
         """-log p of each of samples [B, T * hop], nats [B, T * hop], given codes [B, T, C] and who speaks."""
-        return self.samples(self.to_values(samples), self._condition(codes, log_mel))
+        heard = self.to_values(self._through_noise(samples)) if self.training and self.config.input_noise else None
+        return self.samples(self.to_values(samples), self._condition(codes, log_mel), heard)
 
     def error(self, codes: Tensor, log_mel: Tensor, samples: Tensor) -> Tensor:
         """Mean -log p of a sample, nats: of a piece of `train_frames` a sequence, which torch's generator draws."""
@@ -75,6 +79,11 @@ class WaveNet(nn.Module):
         if self.config.amplitudes == "mulaw":
             return companding.from_classes(values)
         return 2 * values / (LEVELS - 1) - 1
+
+    def _through_noise(self, samples: Tensor) -> Tensor:
+        """Samples with noise of one level for each sequence, from torch's generator."""
+        level = self.config.input_noise * torch.rand(len(samples), 1, device=samples.device)
+        return companding.expand((companding.compress(samples) + level * torch.randn_like(samples)).clamp(-1, 1))
 
     def _condition(self, codes: Tensor, log_mel: Tensor | None) -> Tensor:
         """Codes beside who speaks: [B, T, C + speaker_channels]. Without a log-mel that is the corpus' mean, zero."""

@@ -7,6 +7,7 @@ import torch
 from small import ENCODER, HOP, batch, encoder, tones
 
 from ssl_tt import recipe
+from ssl_tt.data import companding
 from ssl_tt.encoder.config import EncoderConfig, LogMelConfig, StackConfig
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import build
@@ -46,6 +47,31 @@ def test_a_sample_knows_the_code_of_its_own_frame_and_no_later_one():
         drawn = [decoder.generate(each[:, :1], torch.Generator().manual_seed(0)) for each in (codes, other)]
     assert drawn[0].shape == (2, HOP)
     assert not torch.equal(*drawn)
+
+
+def test_noise_is_on_what_is_heard_in_training_and_never_on_what_is_told():
+    torch.manual_seed(0)
+    decoder = WaveNet(SMALL.model_copy(update={"input_noise": 0.05}), ENCODER, 8, 12)
+    torch.nn.init.normal_(decoder.samples.output.weight)
+    samples, codes = tones(1, frames=6)[0], torch.randn(2, 6, 8)
+    values = decoder.to_values(samples)
+    with torch.no_grad():
+        noisy, again = decoder(codes, samples), decoder(codes, samples)
+        clean = decoder.eval()(codes, samples)
+        torch.manual_seed(3)
+        heard = decoder.to_values(decoder._through_noise(samples))
+        torch.manual_seed(3)
+        expected = decoder.train()(codes, samples)
+        # The same answers, after other samples.
+        assert torch.equal(expected, decoder.samples(values, codes, heard))
+        assert torch.equal(clean, decoder.samples(values, codes))
+    # The first sample has none before it.
+    assert torch.equal(noisy[:, 0], clean[:, 0])
+    assert not torch.equal(noisy, again)
+    assert decoder._through_noise(torch.ones(50, 50)).abs().max() <= 1
+    levels = companding.compress(decoder._through_noise(torch.zeros(400, 500))).std(dim=1)
+    assert levels.max() < 0.054
+    assert levels.mean() == pytest.approx(0.025, rel=0.1)
 
 
 def test_a_step_decodes_a_piece_of_each_window_that_the_generator_draws():
