@@ -38,3 +38,17 @@ class RNNHeadConfig(Settings):
 
 
 HeadConfig = Annotated[LinearHeadConfig | FCHeadConfig | RNNHeadConfig, Field(discriminator="kind")]
+
+
+class VAPTargetConfig(Settings):
+    """Voice activity projection: which of four bins of the next 2 s each speaker will fill, at every frame."""
+
+    kind: Literal["vap"] = "vap"
+    form: Literal["discrete", "independent", "comparative"] = "discrete"
+    """One of 256 states of both speakers; each bin by itself; or each speaker's share of the bins that are active."""
+
+
+class FutureTargetConfig(Settings):
+    """Future activity: which of the next 60 bins of 50 ms each speaker will fill, at every frame."""
+
+    kind: Literal["future_activity"] = "future_activity"
