@@ -1,7 +1,7 @@
 """What a head is trained to foresee at every frame, and who will have the floor by it.
 
-A target takes logits [B, 2, T, K] of a head, in which a speaker comes first whoever it is, and the activity [B, T, 2] of
-the window. Its `loss` is a mean over the frames whose horizon lies in the window, in nats: all frames alike, as
+A target takes logits [B, 2, T, K] of a head, in which a speaker comes first whoever it is, and the activity [B, T, 2]
+of the window. Its `loss` is a mean over the frames whose horizon lies in the window, in nats: all frames alike, as is
 published, so that silence counts by how often it is. Its `floor` is how likely each frame makes it that a speaker, and
 not the other, speaks: [B, 2, T] of what comes now, in the next 0.6 s, and of what comes later, from 0.6 to 2 s; both
 sum to 1 over the speakers, and swapping these swaps them.
