@@ -24,7 +24,8 @@ from ssl_tt.training.config import ProbeConfig
 from ssl_tt.training.features import Frames, Reader
 from ssl_tt.turns import metrics
 from ssl_tt.turns.activity import activity
-from ssl_tt.turns.events import Event, find_events, last_speaker
+from ssl_tt.turns.events import Event, find_events
+from ssl_tt.turns.states import last_speaker
 from ssl_tt.turns.targets import FUTURE_BINS, FUTURE_SECONDS, future_activity
 
 Floats = NDArray[np.float64]
