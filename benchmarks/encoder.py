@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from machine import PRECISIONS, machine, operations, options, peak, show, shown, spread, table, write
+from machine import PRECISIONS, machine, operations, options, peak, show, shown, spread, table, timed, write
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -133,12 +133,9 @@ class Case:
             self.encoder.zero_grad()
 
     def measure(self) -> None:
-        before = peak(self.dtype)
-        started = time.perf_counter()
-        self.step()
-        seconds = time.perf_counter() - started
+        seconds, share = timed(self.step, self.flops, self.dtype)
         self.seconds.append(seconds)
-        self.shares_of_peak.append(self.flops / seconds / ((before + peak(self.dtype)) / 2))
+        self.shares_of_peak.append(share)
 
 
 def measure(tables: dict[str, dict[str, Setting]], repeats: int) -> list[dict[str, Any]]:

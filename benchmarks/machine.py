@@ -42,6 +42,15 @@ def peak(dtype: torch.dtype, products: int = 4) -> float:
     return 2 * len(a) ** 3 * products / (time.perf_counter() - started)
 
 
+def timed(step: Callable[[], Any], operations: int, dtype: torch.dtype) -> tuple[float, float]:
+    """Seconds of a step, and the share that it reaches of what the machine can multiply just before and after it."""
+    before = peak(dtype)
+    started = time.perf_counter()
+    step()
+    seconds = time.perf_counter() - started
+    return seconds, operations / seconds / ((before + peak(dtype)) / 2)
+
+
 def operations(step: Callable[[], Any]) -> int:
     """Floating-point operations of a step's products, convolutions and recurrent layers, as PyTorch counts them."""
     with FlopCounterMode(display=False, custom_mapping=_LSTM) as counter:

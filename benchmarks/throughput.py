@@ -37,11 +37,12 @@ from ssl_tt.data.audio import write_wav
 from ssl_tt.data.config import DataConfig
 from ssl_tt.data.conversation import Conversation
 from ssl_tt.data.manifest import read_manifest, write_manifest
-from ssl_tt.data.windows import Windows
+from ssl_tt.data.windows import Batch, Windows
 from ssl_tt.encoder.config import EncoderConfig, StackConfig
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.objectives import build
 from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
+from ssl_tt.objectives.objective import Objective
 from ssl_tt.training.config import PretrainRecipe, TrainingConfig
 from ssl_tt.training.loop import adamw, batches
 
@@ -83,13 +84,7 @@ class Case:
         started = time.perf_counter()
         batch, _ = next(self.reader)
         read = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            loss = self.objective(batch)
-        loss.total.backward()
-        torch.nn.utils.clip_grad_norm_(self.objective.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.objective.after_optimizer_step()
+        train(self.objective, self.optimizer, batch, self.dtype)
         return read - started, time.perf_counter() - read
 
     def products_share(self) -> float:
@@ -121,6 +116,17 @@ class Case:
         for quantity in self.measured[0]:
             row[quantity] = spread(one[quantity] for one in self.measured)
         return row
+
+
+def train(objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch, dtype: torch.dtype) -> None:
+    """One optimizer step, as the training loop does it."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        loss = objective(batch)
+    loss.total.backward()
+    torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    objective.after_optimizer_step()
 
 
 # --- What it is fed --------------------------------------------------------------------------------------------------
