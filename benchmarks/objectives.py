@@ -355,7 +355,7 @@ def contrast_table(rows: list[dict[str, Any]]) -> str:
 
 
 def generation_table(rows: list[dict[str, Any]]) -> str:
-    head = ("sequences", "receptive field, samples", "past kept, samples a second", "run anew", "ratio")
+    head = ("sequences", "receptive field, samples", "past kept, samples a second of all", "run anew", "ratio")
     cells = [
         (
             str(row["sequences"]),
