@@ -19,21 +19,16 @@ of equal kernel and dilations would allow: convolutions in groups on windows, ba
 50 Hz, fp32; `x` is the least time of the loop over the least time of the group, so above 1 the group is faster.
 """
 
-import argparse
-import json
-import platform
-import statistics
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from machine import PRECISIONS, machine, operations, options, peak, show, shown, spread, table, timed, write
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_tt.encoder.config import EncoderConfig, StackConfig
 from ssl_tt.encoder.conv import CausalConv1d
@@ -47,7 +42,6 @@ WINDOW_SECONDS = 2
 LENGTHS_SECONDS = (2, 5, 20, 60)
 STACKS = (1, 2, 4, 8)
 COMBINED_STACKS = (2, 4)
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 WORK = ("inference", "training")
 
 GROUPED_STACKS = (2, 4, 8)
@@ -124,9 +118,7 @@ class Case:
         rng = np.random.default_rng(0)
         shape = (BATCH_SECONDS // window_seconds, window_seconds * SAMPLE_RATE_HZ)
         self.samples = torch.from_numpy(0.1 * rng.standard_normal(shape, dtype=np.float32))
-        with FlopCounterMode(display=False) as counter:
-            self.step()
-        self.flops = counter.get_total_flops()
+        self.flops = operations(self.step)
         self.seconds: list[float] = []
         self.shares_of_peak: list[float] = []
 
@@ -141,22 +133,9 @@ class Case:
             self.encoder.zero_grad()
 
     def measure(self) -> None:
-        before = peak(self.dtype)
-        started = time.perf_counter()
-        self.step()
-        seconds = time.perf_counter() - started
+        seconds, share = timed(self.step, self.flops, self.dtype)
         self.seconds.append(seconds)
-        self.shares_of_peak.append(self.flops / seconds / ((before + peak(self.dtype)) / 2))
-
-
-def peak(dtype: torch.dtype, products: int = 4) -> float:
-    """Floating-point operations a second of a square matrix product."""
-    a = torch.full((1024, 1024), 0.5, dtype=dtype)
-    a @ a
-    started = time.perf_counter()
-    for _ in range(products):
-        a @ a
-    return 2 * len(a) ** 3 * products / (time.perf_counter() - started)
+        self.shares_of_peak.append(share)
 
 
 def measure(tables: dict[str, dict[str, Setting]], repeats: int) -> list[dict[str, Any]]:
@@ -173,7 +152,7 @@ def measure(tables: dict[str, dict[str, Setting]], repeats: int) -> list[dict[st
         for case in cases.values():
             case.measure()
     rows = []
-    for table, named in tables.items():
+    for title, named in tables.items():
         first = next(iter(named.values()))
         for work in WORK:
             for precision in PRECISIONS:
@@ -182,7 +161,7 @@ def measure(tables: dict[str, dict[str, Setting]], repeats: int) -> list[dict[st
                     case = cases[setting, work, precision]
                     rows.append(
                         {
-                            "table": table,
+                            "table": title,
                             "name": name,
                             "work": work,
                             "precision": precision,
@@ -201,12 +180,6 @@ def measure(tables: dict[str, dict[str, Setting]], repeats: int) -> list[dict[st
 def seeded(config: EncoderConfig) -> Encoder:
     torch.manual_seed(0)
     return Encoder(config)
-
-
-def spread(values: Iterator[float] | Sequence[float]) -> list[float]:
-    """[median, least, most]"""
-    values = list(values)
-    return [statistics.median(values), min(values), max(values)]
 
 
 def exponents(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -375,7 +348,7 @@ def measure_groups(repeats: int) -> list[dict[str, Any]]:
 # --- Showing ---------------------------------------------------------------------------------------------------------
 
 
-def table(title: str, rows: list[dict[str, Any]]) -> str:
+def encoder_table(title: str, rows: list[dict[str, Any]]) -> str:
     """A line for each setting and precision, inference and training side by side."""
     each = ["s of audio a second", "ms", "ratio", "of peak"]
     head = [
@@ -386,7 +359,6 @@ def table(title: str, rows: list[dict[str, Any]]) -> str:
         "precision",
         *(f"{w}: {e}" for w in WORK for e in each),
     ]
-    lines = [" | ".join(["", *head, ""]).strip(), "|" + "---|" * len(head)]
     cells: dict[tuple[Any, ...], list[str]] = {}
     for row in rows:
         macs = f"{row['macs_per_second_of_audio'] / 1e6:.1f}"
@@ -399,64 +371,37 @@ def table(title: str, rows: list[dict[str, Any]]) -> str:
                 f"{row['share_of_peak'][0]:.0%}",
             )
         )
-    lines += ["| " + " | ".join((*key, *found)) + " |" for key, found in sorted(cells.items(), key=by_precision)]
-    return "\n".join(lines)
+    return table(head, [(*key, *found) for key, found in sorted(cells.items(), key=by_precision)])
 
 
 def by_precision(cell: tuple[tuple[Any, ...], list[str]]) -> int:
     return list(PRECISIONS).index(cell[0][-1])
 
 
-def shown(values: list[float], form: str) -> str:
-    median, least, most = (format(value, form) for value in values)
-    return f"{median} ({least} to {most})"
-
-
 def group_table(rows: list[dict[str, Any]]) -> str:
     works = [*(live_name(*each) for each in LIVE), *WORK]
-    lines = [
-        "| channels | stacks | " + " | ".join(f"{work}: ms, x" for work in works) + " |",
-        "|---|---|" + "---|" * len(works),
-    ]
+    head = ["channels", "stacks", *(f"{work}: ms, x" for work in works)]
     cells: dict[tuple[int, int], list[str]] = {}
     for row in rows:
         cell = f"{row['loop_ms']:.3g}, {row['ratio']:.2f}"
         cells.setdefault((row["channels"], row["stacks"]), []).append(cell)
-    lines += [f"| {channels} | {stacks} | " + " | ".join(found) + " |" for (channels, stacks), found in cells.items()]
-    return "\n".join(lines)
-
-
-def machine() -> dict[str, Any]:
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        **{f"peak_gflops_{name}": round(peak(dtype) / 1e9) for name, dtype in PRECISIONS.items()},
-    }
+    return table(head, [(str(channels), str(stacks), *found) for (channels, stacks), found in cells.items()])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    results = Path(__file__).parent / "results" / "encoder.json"
-    parser.add_argument("--out", type=Path, default=results, help="where to write the numbers (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="repeats of each case (%(default)s)")
-    arguments = parser.parse_args()
+    arguments = options(__doc__, "encoder", "repeats of each case").parse_args()
     keep_freed_memory()
     tables = settings()
-    rows, groups, about = measure(tables, arguments.repeats), measure_groups(arguments.repeats), machine()
-    print(", ".join(f"{name} {value}" for name, value in about.items()), end="\n\n")
-    for title in tables:
-        print(table(title, [row for row in rows if row["table"] == title]), end="\n\n")
+    rows, groups = measure(tables, arguments.repeats), measure_groups(arguments.repeats)
+    about = machine() | {f"peak_gflops_{name}": round(peak(dtype) / 1e9) for name, dtype in PRECISIONS.items()}
     grown = exponents(rows)
-    print("exponent of the stacks: " + "; ".join(f"{name} {value:.3f}" for name, value in grown.items()), end="\n\n")
-    print(group_table(groups))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    written = {"machine": about, "rows": rows, "exponents_of_stacks": grown, "groups": groups}
-    arguments.out.write_text(json.dumps(written, indent=2) + "\n")
+    show(
+        about,
+        *(encoder_table(title, [row for row in rows if row["table"] == title]) for title in tables),
+        "exponent of the stacks: " + "; ".join(f"{name} {value:.3f}" for name, value in grown.items()),
+        group_table(groups),
+    )
+    write(arguments.out, about, rows=rows, exponents_of_stacks=grown, groups=groups)
 
 
 if __name__ == "__main__":

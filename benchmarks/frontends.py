@@ -8,16 +8,12 @@ Front ends take turns, so whatever else the machine is doing weighs on all alike
 repeats, with their range. Prints a table in Markdown and writes the numbers as JSON.
 """
 
-import argparse
-import json
 import math
-import platform
-import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
+from machine import machine, options, show, shown, spread, table, write
 from torch import Tensor
 
 from ssl_tt.encoder.config import FrontEndConfig, JoinedConfig, LogMelConfig, ProsodyConfig, WaveformConfig
@@ -63,35 +59,25 @@ def measure(repeats: int) -> list[dict[str, Any]]:
                 if repeat > 0:  # the first one warms up
                     found.setdefault((name, case), []).append(speed)
     return [
-        {"frontend": name, "case": case, "seconds_per_second": [statistics.median(each), min(each), max(each)]}
-        for (name, case), each in found.items()
+        {"frontend": name, "case": case, "seconds_per_second": spread(each)} for (name, case), each in found.items()
     ]
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def frontend_table(rows: list[dict[str, Any]]) -> str:
     speeds = {(row["frontend"], row["case"]): row["seconds_per_second"] for row in rows}
-    lines = ["| front end | s of audio a second | in chunks of 20 ms | a chunk |", "|---|---|---|---|"]
+    cells = []
     for name in FRONTENDS:
         whole, live = speeds[name, "whole"], speeds[name, "live"]
-        lines.append(
-            f"| {name} | {whole[0]:.0f} ({whole[1]:.0f} to {whole[2]:.0f}) "
-            f"| {live[0]:.0f} ({live[1]:.0f} to {live[2]:.0f}) | {20 / live[0]:.2f} ms |"
-        )
-    return "\n".join(lines)
+        cells.append((name, shown(whole, ".0f"), shown(live, ".0f"), f"{20 / live[0]:.2f} ms"))
+    return table(("front end", "s of audio a second", "in chunks of 20 ms", "a chunk"), cells)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    results = Path(__file__).parent / "results" / "frontends.json"
-    parser.add_argument("--out", type=Path, default=results, help="where to write the numbers (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="timed passes of each case (%(default)s)")
-    arguments = parser.parse_args()
+    arguments = options(__doc__, "frontends", "timed passes of each case").parse_args()
     torch.set_num_threads(1)
-    rows = measure(arguments.repeats)
-    print(table(rows))
-    machine = {"processor": platform.processor(), "threads": 1, "torch": torch.__version__}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    rows, about = measure(arguments.repeats), machine()
+    show(about, frontend_table(rows))
+    write(arguments.out, about, rows=rows)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,6 @@ whatever the streams: `weights` and the rate at which one core reads as much, ti
 fp32; int8 weights are a quarter of it.
 """
 
-import argparse
-import json
-import platform
 import statistics
 import tempfile
 import time
@@ -34,6 +31,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from machine import machine, options, show, spread, table, write
 
 from ssl_tt.encoder.config import EncoderConfig, StackConfig
 from ssl_tt.encoder.encoder import Encoder
@@ -77,8 +75,7 @@ class Case:
 
     def row(self) -> dict[str, Any]:
         """The time as [median, least, most]."""
-        times = self.milliseconds
-        return {**self.name, "ms_per_chunk": [statistics.median(times), min(times), max(times)]}
+        return {**self.name, "ms_per_chunk": spread(self.milliseconds)}
 
 
 def cases(n_stacks: int, stride: int, folder: Path) -> list[Case]:
@@ -106,10 +103,10 @@ def cases(n_stacks: int, stride: int, folder: Path) -> list[Case]:
         made.append(Case(common | quarter | way, onnx_stream(int8, description, chunk)))
         for seconds in WINDOW_SECONDS:
             parts = window_parts(streams, seconds)
-            way = common | {"way": f"window of {seconds} s"}
+            window = common | {"way": f"window of {seconds} s"}
             once = len(parts) > 1
-            made.append(Case(way | {"engine": "PyTorch"}, pytorch_window(encoder, parts), once))
-            made.append(Case(way | {"engine": "onnxruntime"}, onnx_window(whole, parts), once))
+            made.append(Case(window | {"engine": "PyTorch"}, pytorch_window(encoder, parts), once))
+            made.append(Case(window | {"engine": "onnxruntime"}, onnx_window(whole, parts), once))
     return made
 
 
@@ -201,56 +198,41 @@ def measure(stacks: list[int], strides: list[int], repeats: int) -> list[dict[st
     return [case.row() for case in made]
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def chunk_table(rows: list[dict[str, Any]]) -> str:
     """A line for each encoder, engine and number of streams; ms for a chunk of 20 ms of all streams.
 
     A time without a range was measured once.
     """
     ways = ["stream", *(f"window of {seconds} s" for seconds in WINDOW_SECONDS)]
-    lines = [
-        "| frames a second | stacks | weights | streams | engine | " + " | ".join(f"{way}, ms" for way in ways) + " |",
-        "|---|---|---|---|---|" + "---|" * len(ways),
-    ]
+    head = ["frames a second", "stacks", "weights", "streams", "engine", *(f"{way}, ms" for way in ways)]
     cells: dict[tuple[Any, ...], dict[str, str]] = {}
     for row in rows:
         median, least, most = row["ms_per_chunk"]
         key = (row["frame_rate_hz"], row["stacks"], row["weights_megabytes"], row["streams"], row["engine"])
-        spread = f" ({least:.3g} to {most:.3g})" if least < most else ""
-        cells.setdefault(key, {})[row["way"]] = f"{median:.3g}{spread}"
-    for (rate, stacks, megabytes, streams, engine), found in cells.items():
-        times = " | ".join(found.get(way, "") for way in ways)
-        lines.append(f"| {rate:g} | {stacks} | {megabytes:.1f} MB | {streams} | {engine} | {times} |")
-    return "\n".join(lines)
-
-
-def machine() -> dict[str, Any]:
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
-        "read_gigabytes_per_second": round(read_gigabytes_per_second(), 1),
-    }
+        between = f" ({least:.3g} to {most:.3g})" if least < most else ""
+        cells.setdefault(key, {})[row["way"]] = f"{median:.3g}{between}"
+    return table(
+        head,
+        [
+            (f"{rate:g}", str(stacks), f"{megabytes:.1f} MB", str(streams), engine, *(found.get(w, "") for w in ways))
+            for (rate, stacks, megabytes, streams, engine), found in cells.items()
+        ],
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    results = Path(__file__).parent / "results" / "streaming.json"
-    parser.add_argument("--out", type=Path, default=results, help="where to write the numbers (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="repeats of each case (%(default)s)")
+    parser = options(__doc__, "streaming", "repeats of each case")
     parser.add_argument("--stacks", type=int, nargs="+", default=[2, 4], help="numbers of stacks (%(default)s)")
     parser.add_argument("--strides", type=int, nargs="+", default=[2, 1], help="strides of 10 ms (%(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows, about = measure(arguments.stacks, arguments.strides, arguments.repeats), machine()
-    print(", ".join(f"{name} {value}" for name, value in about.items()), end="\n\n")
-    print(table(rows))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"machine": about, "rows": rows}, indent=2) + "\n")
+    rows = measure(arguments.stacks, arguments.strides, arguments.repeats)
+    about = machine() | {
+        "onnxruntime": onnxruntime.__version__,
+        "read_gigabytes_per_second": round(read_gigabytes_per_second(), 1),
+    }
+    show(about, chunk_table(rows))
+    write(arguments.out, about, rows=rows)
 
 
 if __name__ == "__main__":

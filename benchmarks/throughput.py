@@ -21,8 +21,6 @@ busy machine compare them by their share of peak.
 import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,17 +31,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from machine import HAS_AMX, PRECISIONS, machine, operations, options, peak, show, shown, spread, table, write
 
 from ssl_tt.data.audio import write_wav
 from ssl_tt.data.config import DataConfig
 from ssl_tt.data.conversation import Conversation
 from ssl_tt.data.manifest import read_manifest, write_manifest
-from ssl_tt.data.windows import Windows
+from ssl_tt.data.windows import Batch, Windows
 from ssl_tt.encoder.config import EncoderConfig, StackConfig
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.objectives import build
 from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
+from ssl_tt.objectives.objective import Objective
 from ssl_tt.training.config import PretrainRecipe, TrainingConfig
 from ssl_tt.training.loop import adamw, batches
 
@@ -58,8 +57,6 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
     "CPC, conv": CPCConfig(context="conv"),
 }
 BEFORE_RAISING = ("VQ-VAE", "CPC, LSTM")  # measured with glibc's own thresholds too
-HAS_AMX = "amx_bf16" in (Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else "")
-PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 RAISED = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 WITHOUT_AMX = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
 PRODUCTS = ("mkldnn_convolution", "convolution_backward", "mkldnn_rnn_layer", "mkldnn_rnn_layer_backward",
@@ -79,10 +76,7 @@ class Case:
         self.objective = build(OBJECTIVES[objective], Encoder(ENCODER))
         self.optimizer = adamw(self.objective, TrainingConfig(learning_rate=1e-4))
         self.reader = reader(corpus, OBJECTIVES[objective])
-        self.matrices = [torch.randn(1024, 1024).to(self.dtype) for _ in range(2)]
-        with FlopCounterMode(display=False, custom_mapping=LSTM_FLOPS) as counter:
-            self.step()
-        self.flops = counter.get_total_flops()
+        self.flops = operations(self.step)
         self.measured: list[dict[str, float]] = []
 
     def step(self) -> tuple[float, float]:
@@ -90,23 +84,8 @@ class Case:
         started = time.perf_counter()
         batch, _ = next(self.reader)
         read = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            loss = self.objective(batch)
-        loss.total.backward()
-        torch.nn.utils.clip_grad_norm_(self.objective.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.objective.after_optimizer_step()
+        train(self.objective, self.optimizer, batch, self.dtype)
         return read - started, time.perf_counter() - read
-
-    def peak(self, products: int = 4) -> float:
-        """Floating-point operations a second of a square matrix product."""
-        a, b = self.matrices
-        a @ b
-        started = time.perf_counter()
-        for _ in range(products):
-            a @ b
-        return 2 * len(a) ** 3 * products / (time.perf_counter() - started)
 
     def products_share(self) -> float:
         """Share of a step's time that is spent in products."""
@@ -116,18 +95,18 @@ class Case:
         return sum(spent.get(f"aten::{name}", 0.0) for name in PRODUCTS) / sum(spent.values())
 
     def measure(self) -> None:
-        before = self.peak()
+        before = peak(self.dtype)
         waited, worked = self.step()
-        peak = (before + self.peak()) / 2
+        at_best = (before + peak(self.dtype)) / 2
         products = self.products_share()
         self.measured.append(
             {
                 "audio_seconds_per_second": WINDOWS * 2 * WINDOW_SECONDS / (waited + worked),
-                "share_of_peak": self.flops / (waited + worked) / peak,
+                "share_of_peak": self.flops / (waited + worked) / at_best,
                 "products_share": products,
-                "products_share_of_peak": self.flops / (waited + worked) / peak / products,
+                "products_share_of_peak": self.flops / (waited + worked) / at_best / products,
                 "waiting_share": waited / (waited + worked),
-                "peak_gflops": peak / 1e9,
+                "peak_gflops": at_best / 1e9,
             }
         )
 
@@ -135,25 +114,19 @@ class Case:
         """Each quantity as [median, least, most]."""
         row: dict[str, Any] = {**self.name, "gflop_per_step": self.flops / 1e9}
         for quantity in self.measured[0]:
-            values = [one[quantity] for one in self.measured]
-            row[quantity] = [statistics.median(values), min(values), max(values)]
+            row[quantity] = spread(one[quantity] for one in self.measured)
         return row
 
 
-def lstm_flops(x: torch.Size, input_weight: torch.Size, hidden_weight: torch.Size, *rest: Any, **named: Any) -> int:
-    """Every weight is used once for each frame of each sequence; PyTorch itself does not count this layer."""
-    n_frames = x[0] * x[1]
-    return 2 * n_frames * (input_weight.numel() + hidden_weight.numel())
-
-
-def lstm_backward_flops(*args: Any, **named: Any) -> int:
-    return 2 * lstm_flops(*args, **named)
-
-
-LSTM_FLOPS = {
-    torch.ops.aten.mkldnn_rnn_layer: lstm_flops,
-    torch.ops.aten.mkldnn_rnn_layer_backward: lstm_backward_flops,
-}
+def train(objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch, dtype: torch.dtype) -> None:
+    """One optimizer step, as the training loop does it."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        loss = objective(batch)
+    loss.total.backward()
+    torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    objective.after_optimizer_step()
 
 
 # --- What it is fed --------------------------------------------------------------------------------------------------
@@ -230,41 +203,31 @@ def measure_apart(
     return [{"malloc_thresholds_raised": raised, "amx": amx, **row} for row in json.loads(ran.stdout)]
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| objective | precision | thresholds | s of audio a second | of peak | in products | GFLOP/s at peak "
-        "| waits for data |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+def step_table(rows: list[dict[str, Any]]) -> str:
+    head = (
+        "objective", "precision", "thresholds", "s of audio a second", "of peak", "in products", "GFLOP/s at peak",
+        "waits for data",
+    )  # fmt: skip
+    cells = []
     for row in rows:
-        audio, share = row["audio_seconds_per_second"], row["share_of_peak"]
         precision = row["precision"] + (" without AMX" if HAS_AMX and not row["amx"] else "")
-        lines.append(
-            f"| {row['objective']} | {precision} | {'raised' if row['malloc_thresholds_raised'] else 'default'} "
-            f"| {audio[0]:.0f} ({audio[1]:.0f} to {audio[2]:.0f}) "
-            f"| {share[0]:.0%} ({share[1]:.0%} to {share[2]:.0%}) "
-            f"| {row['products_share'][0]:.0%} at {row['products_share_of_peak'][0]:.0%} "
-            f"| {row['peak_gflops'][0]:.0f} | {row['waiting_share'][0]:.1%} |"
+        cells.append(
+            (
+                row["objective"],
+                precision,
+                "raised" if row["malloc_thresholds_raised"] else "default",
+                shown(row["audio_seconds_per_second"], ".0f"),
+                shown(row["share_of_peak"], ".0%"),
+                f"{row['products_share'][0]:.0%} at {row['products_share_of_peak'][0]:.0%}",
+                f"{row['peak_gflops'][0]:.0f}",
+                f"{row['waiting_share'][0]:.1%}",
+            )
         )
-    return "\n".join(lines)
-
-
-def machine() -> dict[str, Any]:
-    cpu = Path("/proc/cpuinfo")
-    models = [line.split(":", 1)[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "capability": torch.backends.cpu.get_cpu_capability() + (" and AMX" if HAS_AMX else ""),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
+    return table(head, cells)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    results = Path(__file__).parent / "results" / "throughput.json"
-    parser.add_argument("--out", type=Path, default=results, help="where to write the numbers (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="timed steps of each case (%(default)s)")
+    parser = options(__doc__, "throughput", "timed steps of each case")
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -277,10 +240,9 @@ def main() -> None:
         if HAS_AMX:
             rows += measure_apart(list(OBJECTIVES), corpus, arguments.repeats, amx=False)
         rows += measure_apart(BEFORE_RAISING, corpus, arguments.repeats, raised=False)
-    print(", ".join(f"{name} {value}" for name, value in machine().items()), end="\n\n")
-    print(table(rows))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+    about = machine()
+    show(about, step_table(rows))
+    write(arguments.out, about, rows=rows)
 
 
 if __name__ == "__main__":

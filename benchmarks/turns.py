@@ -8,14 +8,11 @@ take turns, so whatever else the machine is doing weighs on all alike; each numb
 processor's time. Prints a table in Markdown and writes the numbers as JSON.
 """
 
-import argparse
-import json
-import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine, options, show, table, write
 from numpy.typing import NDArray
 
 from ssl_tt.turns.event_files import DEFAULT_FRAME_RATE_HZ
@@ -59,28 +56,29 @@ def measure(repeats: int, hours: float) -> list[dict[str, Any]]:
     ]
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| preset | Hz | events | seconds | hours of activity a second |", "|---|---|---|---|---|"]
-    for row in rows:
-        lines.append(
-            f"| {row['preset']} | {row['frame_rate_hz']:g} | {row['events']:,} | {min(row['seconds']):.2f} "
-            f"| {row['hours_per_second']:.0f} |"
-        )
-    return "\n".join(lines)
+def preset_table(rows: list[dict[str, Any]]) -> str:
+    return table(
+        ("preset", "Hz", "events", "seconds", "hours of activity a second"),
+        [
+            (
+                row["preset"],
+                f"{row['frame_rate_hz']:g}",
+                f"{row['events']:,}",
+                f"{min(row['seconds']):.2f}",
+                f"{row['hours_per_second']:.0f}",
+            )
+            for row in rows
+        ],
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    results = Path(__file__).parent / "results" / "turns.json"
-    parser.add_argument("--out", type=Path, default=results, help="where to write the numbers (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="times each preset is applied (%(default)s)")
+    parser = options(__doc__, "turns", "times each preset is applied")
     parser.add_argument("--hours", type=float, default=10.0, help="length of the dialogue (%(default)s)")
     arguments = parser.parse_args()
-    rows = measure(arguments.repeats, arguments.hours)
-    print(table(rows))
-    machine = {"processor": platform.processor(), "numpy": np.__version__}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    rows, about = measure(arguments.repeats, arguments.hours), machine() | {"numpy": np.__version__}
+    show(about, preset_table(rows))
+    write(arguments.out, about, rows=rows)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from ssl_tt.training.frame_tasks import FRAME_TASKS
 from ssl_tt.training.questions import Asked, Question, ask
 from ssl_tt.training.ridge import Block, Floats, Line, fit_ridge, moments
 from ssl_tt.turns import metrics
-from ssl_tt.turns.events import last_speaker
+from ssl_tt.turns.states import last_speaker
 from ssl_tt.turns.targets import FUTURE_BINS
 
 __all__ = ["Asked", "Line", "Question", "ask"]

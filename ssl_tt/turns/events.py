@@ -26,9 +26,7 @@ from ssl_tt.turns.presets import Preset, find_preset
 from ssl_tt.turns.sampling import draw
 from ssl_tt.turns.silences import find_silences
 from ssl_tt.turns.spans import Kind, Spans, of_windows
-from ssl_tt.turns.states import check_activity, dialogue_states, last_speaker, runs
-
-__all__ = ["Event", "Kind", "check_activity", "dialogue_states", "find_events", "last_speaker", "runs"]
+from ssl_tt.turns.states import check_activity, dialogue_states, runs
 
 _KEEPS_THE_TURN = ("hold", "predict_shift_negative", "non_shift")
 

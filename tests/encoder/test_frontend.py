@@ -22,6 +22,7 @@ from ssl_tt.encoder.normalised import corpus_statistics, normalised
 from ssl_tt.encoder.receptive_field import frontend_reach, measured_reach, receptive_field
 from ssl_tt.encoder.streaming import Stream
 from tests.encoder.frontends import FEATURES, LOGMEL, SMALL_FRONTENDS, WAVEFORM, hearing, voices
+from tests.encoder.states import held_bytes
 
 every_frontend = pytest.mark.parametrize("frontend", SMALL_FRONTENDS.values(), ids=SMALL_FRONTENDS.keys())
 differentiable = pytest.mark.parametrize(
@@ -96,17 +97,12 @@ def test_streams_of_a_batch_do_not_mix_and_their_memory_does_not_grow(frontend: 
     audio = voices(3, 3200)
     stream, alone = Stream(encoder), Stream(encoder)
 
-    def held(state: object) -> int:
-        if isinstance(state, torch.Tensor):
-            return state.untyped_storage().nbytes()
-        return sum(map(held, state)) if isinstance(state, tuple) else 0
-
     for number, chunk in enumerate(audio.split(320, dim=1)):
         together = stream.push(chunk)
         torch.testing.assert_close(alone.push(chunk[1]), together[1:2], rtol=0, atol=1e-5)
         if number == 0:
-            at_first = held(stream.state)
-    assert held(stream.state) <= 2 * at_first
+            at_first = held_bytes(stream.state)
+    assert held_bytes(stream.state) <= 2 * at_first
 
 
 SMALL_REACH = {name: config for name, config in SMALL_FRONTENDS.items() if "16 kHz" not in name}

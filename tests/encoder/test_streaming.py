@@ -8,6 +8,7 @@ from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.streaming import Stream
 from ssl_tt.errors import InputError
 from tests.encoder.configs import SMALL, build, encoder_configs, noise
+from tests.encoder.states import held_bytes
 
 
 def pushed(encoder: Encoder, audio: torch.Tensor, cuts: list[int]) -> torch.Tensor:
@@ -83,17 +84,11 @@ def test_channels_swapped_by_a_view_are_read():
 def test_memory_of_a_stream_does_not_grow():
     stream = Stream(build(SMALL["three stacks joined"]))
 
-    def held() -> int:
-        return sum(
-            state.untyped_storage().nbytes()
-            for state in (stream.state.frontend, *(s for stack in stream.state.stacks for s in stack))
-        )
-
     stream.push(noise(1, 480))
-    after_one = held()
+    after_one = held_bytes(stream.state)
     for seed in range(20):
         stream.push(noise(1, 480, seed=seed))
-    assert held() <= 2 * after_one
+    assert held_bytes(stream.state) <= 2 * after_one
 
 
 def test_wrong_chunks_are_refused():

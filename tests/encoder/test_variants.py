@@ -9,10 +9,7 @@ from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.receptive_field import measured_reach, positive_twin, receptive_field
 from tests.encoder.configs import build, encoder_configs, noise
-
-
-def shapes(state: object) -> list[torch.Size]:
-    return [state.shape] if isinstance(state, torch.Tensor) else [shape for part in state for shape in shapes(part)]
+from tests.encoder.states import shapes
 
 
 def reached_by_perturbation(encoder: Encoder) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from torch import Tensor
 from ssl_tt.data.windows import Batch
 from ssl_tt.encoder.config import EncoderConfig, LogMelConfig, StackConfig
 from ssl_tt.encoder.encoder import Encoder
+from ssl_tt.objectives.objective import Objective
 
 HOP = 320
 ENCODER = EncoderConfig(
@@ -39,3 +40,20 @@ def batch(windows: int = 4, speakers: int = 2, frames: int = 40, seed: int = 0) 
         conversation=torch.arange(windows) // 2,
         item=torch.arange(windows),
     )
+
+
+def train(objective: Objective, data: Batch, steps: int, autocast: bool = False) -> list[float]:
+    """Losses of training on one batch again and again, each step under its own seed."""
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=4e-3, weight_decay=0)
+    losses = []
+    for step in range(steps):
+        torch.manual_seed(step)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            loss = objective(data).total
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
+        optimizer.step()
+        objective.after_optimizer_step()
+        losses.append(loss.item())
+    return losses

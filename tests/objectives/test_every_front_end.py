@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from small import ENCODER, HOP, batch, tones
+from small import ENCODER, HOP, batch, tones, train
 
 from ssl_tt.encoder.config import FrontEndConfig, JoinedConfig, LogMelConfig, ProsodyConfig, WaveformConfig
 from ssl_tt.encoder.encoder import Encoder
@@ -47,19 +47,8 @@ def made(frontend: FrontEndConfig, objective: ObjectiveConfig) -> Objective:
 @pytest.mark.parametrize("objective", TRAINED.values(), ids=TRAINED.keys())
 @pytest.mark.parametrize("autocast", [False, True], ids=["fp32", "bf16"])
 def test_an_objective_overfits_one_batch(frontend: FrontEndConfig, objective: ObjectiveConfig, autocast: bool) -> None:
-    model, data = made(frontend, objective), batch(windows=2)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0)
-    losses = []
-    for step in range(100):
-        torch.manual_seed(step)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            loss = model(data).total
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        model.after_optimizer_step()
-        losses.append(loss.item())
+    model = made(frontend, objective)
+    losses = train(model, batch(windows=2), steps=100, autocast=autocast)
     assert all(map(math.isfinite, losses))
     assert losses[-1] < 0.5 * losses[0]
     for name, parameter in model.named_parameters():

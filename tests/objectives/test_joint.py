@@ -7,12 +7,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 from small import HOP, batch, encoder, tones
-from torch import Tensor
 
-from ssl_tt.encoder.streaming import Stream, mapped
+from ssl_tt.encoder.streaming import Stream
 from ssl_tt.objectives import OBJECTIVES, build
 from ssl_tt.objectives.config import CPCConfig, CPCPart, JointConfig, Part, VQVAE2Part, VQVAEConfig, VQVAEPart
 from ssl_tt.objectives.joint import Joint
+from tests.encoder.states import shapes
 
 CPC_SETTINGS = {"context_channels": 12, "steps": 2, "negative_count": 1000}  # all frames, so that nothing is drawn
 VQVAE_SETTINGS = {"codes": 16, "code_channels": 6}
@@ -87,15 +87,12 @@ def test_a_stream_comes_round_after_whole_cycles_of_every_part() -> None:
     joint = build(JointConfig(parts=parts), encoder()).eval()
     assert joint.cycle_samples == 12 * HOP
 
-    def shapes(samples: Tensor) -> list[torch.Size]:
-        found: list[torch.Size] = []
-        with torch.no_grad():
-            _, state = joint.representations(samples)
-        mapped(lambda tensor: found.append(tensor.shape) or tensor, state)
-        return found
+    @torch.no_grad()
+    def shapes_after(frames: int) -> list[torch.Size]:
+        return shapes(joint.representations(tones(1)[0, :, : frames * HOP])[1])
 
-    assert shapes(tones(1)[0, :, : 12 * HOP]) == shapes(tones(1)[0, :, : 24 * HOP])
-    assert shapes(tones(1)[0, :, : 12 * HOP]) != shapes(tones(1)[0, :, : 16 * HOP])
+    assert shapes_after(12) == shapes_after(24)
+    assert shapes_after(12) != shapes_after(16)
 
 
 def test_what_several_parts_have_is_called_by_the_part() -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from small import ENCODER, HOP, batch, encoder, tones
+from small import ENCODER, HOP, batch, encoder, tones, train
 
 from ssl_tt.data.windows import Batch
 from ssl_tt.encoder.config import DilationSchedule, EncoderConfig, PrelayerConfig, StackConfig
@@ -79,23 +79,6 @@ objectives = pytest.mark.parametrize("name", CONFIGS)
 
 def made(name: str) -> Objective:
     return build(CONFIGS[name], encoder())
-
-
-def train(objective: Objective, data: Batch, steps: int, autocast: bool = False) -> list[float]:
-    """Losses of training on one batch again and again, each step under its own seed."""
-    optimizer = torch.optim.AdamW(objective.parameters(), lr=4e-3, weight_decay=0)
-    losses = []
-    for step in range(steps):
-        torch.manual_seed(step)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            loss = objective(data).total
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
-        optimizer.step()
-        objective.after_optimizer_step()
-        losses.append(loss.item())
-    return losses
 
 
 def test_every_kind_of_settings_has_its_objective():

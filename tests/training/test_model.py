@@ -11,13 +11,14 @@ from torch.nn import functional as F
 
 from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.encoder.encoder import Encoder
-from ssl_tt.encoder.streaming import Stream, mapped
+from ssl_tt.encoder.streaming import Stream
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import build
 from ssl_tt.objectives.config import CPCConfig, ObjectiveConfig, VQVAEConfig
 from ssl_tt.training.model import TurnTaking
 from ssl_tt.turns.config import FCHeadConfig, HeadConfig, LinearHeadConfig, RNNHeadConfig
 from tests.encoder import configs as encoders
+from tests.encoder.states import held_bytes, shapes
 from tests.objectives.small import ENCODER, HOP, tones
 from tests.turns.small_heads import HEADS, awoken
 
@@ -48,12 +49,6 @@ def small(
     )
     awoken(model.head)
     return model.to(dtype).eval()
-
-
-def shapes(state: object) -> list[torch.Size]:
-    found: list[torch.Size] = []
-    mapped(lambda tensor: found.append(tensor.shape) or tensor, state)
-    return found
 
 
 def prove(model: TurnTaking, t: int, cuts: list[int]) -> None:
@@ -185,22 +180,12 @@ def test_half_a_call_is_refused() -> None:
 def test_memory_of_a_stream_does_not_grow() -> None:
     stream = Stream(small("lstm", "lstm"))
 
-    def held() -> int:
-        found: dict[int, int] = {}
-
-        def count(tensor: Tensor) -> Tensor:
-            found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        mapped(count, stream.state)
-        return sum(found.values())
-
     for _ in range(30):
         stream.push(torch.zeros(2, HOP))
-    after_thirty = held()
+    after_thirty = held_bytes(stream.state)
     for _ in range(30):
         stream.push(torch.zeros(2, HOP))
-    assert held() <= after_thirty
+    assert held_bytes(stream.state) <= after_thirty
 
 
 # ------------------------------------------------------------------------------------------------------------ training

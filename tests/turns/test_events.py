@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ssl_tt.data.corpora import read_corpus
 from ssl_tt.errors import InputError
 from ssl_tt.turns.activity import activity as activity_of
-from ssl_tt.turns.events import Event, dialogue_states, find_events, last_speaker, runs
-from ssl_tt.turns.states import filled, last_states
+from ssl_tt.turns.events import Event, find_events
+from ssl_tt.turns.states import dialogue_states, filled, last_speaker, last_states, runs
 from tests.turns.timelines import timeline
 
 RATE_HZ = 20

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ssl_tt.turns.events import Event, Kind, find_events
+from ssl_tt.turns.events import Event, find_events
+from ssl_tt.turns.spans import Kind
 from tests.turns.timelines import marked, timeline
 
 RATE_HZ = 20

@@ -10,19 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_tt.encoder.streaming import mapped
 from ssl_tt.errors import InputError
 from ssl_tt.turns.config import FCHeadConfig, HeadConfig, LinearHeadConfig, RNNHeadConfig
 from ssl_tt.turns.heads import Head
+from tests.encoder.states import shapes
 from tests.turns.small_heads import HEADS, features, small_head
 
 every_head = pytest.mark.parametrize("name", HEADS)
-
-
-def shapes(state: object) -> list[torch.Size]:
-    found: list[torch.Size] = []
-    mapped(lambda tensor: found.append(tensor.shape) or tensor, state)
-    return found
 
 
 @every_head

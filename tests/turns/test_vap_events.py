@@ -9,10 +9,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ssl_tt.turns.events import Event, Kind, find_events
+from ssl_tt.turns.events import Event, find_events
 from ssl_tt.turns.non_shift import windows_of_non_shift
 from ssl_tt.turns.sampling import draw, windows
-from ssl_tt.turns.spans import of_windows
+from ssl_tt.turns.spans import Kind, of_windows
 from tests.turns.timelines import marked, of_runs, timeline
 
 RATE_HZ = 20

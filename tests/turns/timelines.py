@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ssl_tt.turns.events import Event, Kind
+from ssl_tt.turns.events import Event
+from ssl_tt.turns.spans import Kind
 
 
 def timeline(a: str, b: str) -> np.ndarray:
