@@ -38,3 +38,15 @@ class RNNHeadConfig(Settings):
 
 
 HeadConfig = Annotated[LinearHeadConfig | FCHeadConfig | RNNHeadConfig, Field(discriminator="kind")]
+
+
+class EventsTargetConfig(Settings):
+    """Shift against hold at the frames where the events of a preset ask for an answer; one logit a speaker: that the
+    turn goes to the other. Both kinds weigh alike, however rare one is."""
+
+    kind: Literal["events"] = "events"
+    preset: Literal["inoue2024"] = "inoue2024"
+    """Definition of the shift and hold events."""
+
+
+HeadTarget = EventsTargetConfig
