@@ -144,7 +144,8 @@ def answer_table(rows: Sequence[Row], task: str) -> Table:
 
 def variant_cost_table(rows: Sequence[Row]) -> Table:
     """What each variant that answers a question costs and sees; CPU minutes are those of an objective's run."""
-    trained = {row["variant"]: row["cost"] for row in rows if row["system"] != "random"}
+    headless = [row for row in rows if row["system"] != "random" and not row["cost"].get("head_parameters")]
+    trained = {row["variant"]: row["cost"] for row in headless}
     header = ("variant", "parameters", "MMAC/s", "field (s)", "training (CPU min)")
     cells = [
         (
