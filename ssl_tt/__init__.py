@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 # Public names and where they live; resolved on first use, so that `ssl-tt --help` never imports torch.
 _HOMES = {
     "load_encoder": "ssl_tt.training.checkpoint",
+    "load_turn_taking": "ssl_tt.training.finetune",
     "Stream": "ssl_tt.encoder.streaming",
     "receptive_field": "ssl_tt.encoder.receptive_field",
     "find_events": "ssl_tt.turns.events",
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ssl_tt.encoder.streaming import Stream
     from ssl_tt.errors import InputError
     from ssl_tt.training.checkpoint import load_encoder
+    from ssl_tt.training.finetune import load_turn_taking
     from ssl_tt.turns.events import Event, find_events
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "__version__",
     "find_events",
     "load_encoder",
+    "load_turn_taking",
     "receptive_field",
 ]
 

@@ -218,6 +218,37 @@ class Pretrain(Verb):
 
 
 @dataclass
+class Finetune(Verb):
+    """Train one head of turn-taking on the encoder of a run, frozen or not, or from scratch; score it on validation.
+
+    Started again, it goes on from its newest checkpoint; `ssl_tt.load_turn_taking` gives the model back.
+
+    Example: ssl-tt finetune recipes/finetune.toml --run checkpoints/cpc --training.mode finetune
+    """
+
+    settings = "ssl_tt.training.config:FinetuneRecipe"
+
+    recipe: Positional[Path]
+    """TOML recipe of one head: data, training and, for a pretrained encoder, run."""
+    out: MaybePath = None
+    """Run directory of the head; checkpoints/NAME, with the recipe's name, if not given."""
+
+    def run(self, overrides: Sequence[str]) -> None:
+        from ssl_tt import recipe
+        from ssl_tt.training.config import FinetuneRecipe
+
+        settings = recipe.load(self.recipe, FinetuneRecipe, overrides)
+        from ssl_tt.report.tables import interval
+        from ssl_tt.training.head_run import finetune
+
+        out = self.out or Path("checkpoints") / settings.name
+        for task, scores in finetune(settings, out).items():
+            for metric, estimate in scores.items():
+                print(f"{task} {metric}: {' '.join(interval(estimate._asdict()))}")
+        print(out)
+
+
+@dataclass
 class Compare(Verb):
     """Pretrain every objective with every seed, probe them beside the baselines, and write the report.
 
@@ -499,6 +530,7 @@ VERBS: dict[str, type[Verb]] = {
         Check,
         Field,
         Pretrain,
+        Finetune,
         Probe,
         Compare,
         Events,
@@ -554,10 +586,12 @@ def _list(problems: Sequence[str], warnings: Sequence[str], advice: str) -> None
 def _experiment(path: Path, overrides: Sequence[str]) -> "Experiment":
     """A recipe of any kind, by the keys that it alone has."""
     from ssl_tt import recipe
-    from ssl_tt.training.config import CompareRecipe, PretrainRecipe, StudyRecipe
+    from ssl_tt.training.config import CompareRecipe, FinetuneRecipe, PretrainRecipe, StudyRecipe
 
     table = recipe.read_table(path)
-    model = StudyRecipe if "variants" in table else CompareRecipe if "objectives" in table else PretrainRecipe
+    model: type[Experiment] = FinetuneRecipe
+    for key, of_key in (("objective", PretrainRecipe), ("objectives", CompareRecipe), ("variants", StudyRecipe)):
+        model = of_key if key in table else model
     return recipe.load(path, model, overrides)
 
 

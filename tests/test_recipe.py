@@ -12,7 +12,7 @@ from ssl_tt import recipe
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import OBJECTIVES
 from ssl_tt.recipe import Settings
-from ssl_tt.training.config import CompareRecipe, PretrainRecipe, StudyRecipe
+from ssl_tt.training.config import CompareRecipe, FinetuneRecipe, PretrainRecipe, StudyRecipe
 
 MINIMAL = """
 name = "tiny"
@@ -113,7 +113,8 @@ def test_what_is_written_is_read_back_equal(settings: Everything, tmp_path_facto
 @pytest.mark.parametrize("path", sorted(Path("recipes").rglob("*.toml")), ids=str)
 def test_every_recipe_of_the_project_is_read_and_written_back(path: Path, write: Any) -> None:
     table = recipe.read_table(path)
-    model = StudyRecipe if "variants" in table else CompareRecipe if "objectives" in table else PretrainRecipe
+    model: type[Any] = PretrainRecipe if "objective" in table else FinetuneRecipe
+    model = StudyRecipe if "variants" in table else CompareRecipe if "objectives" in table else model
     settings = recipe.load(path, model)
     assert recipe.load(write(recipe.dump(settings)), model) == settings
     if isinstance(settings, StudyRecipe):
@@ -121,14 +122,14 @@ def test_every_recipe_of_the_project_is_read_and_written_back(path: Path, write:
             settings.variant(name)
 
 
-@pytest.mark.parametrize("model", [PretrainRecipe, CompareRecipe])
+@pytest.mark.parametrize("model", [PretrainRecipe, FinetuneRecipe, CompareRecipe])
 def test_a_field_that_may_be_none_is_none_when_left_out(model: type[Settings]) -> None:
     nullable = [each for each in recipe.fields(model) if each.expected.endswith("or none")]
     assert nullable
     assert {each.default for each in nullable} == {"none"}
 
 
-@pytest.mark.parametrize("model", [PretrainRecipe, CompareRecipe])
+@pytest.mark.parametrize("model", [PretrainRecipe, FinetuneRecipe, CompareRecipe])
 def test_every_field_says_what_it_means(model: type[Settings]) -> None:
     silent = [f"{each.table}.{each.name}" for each in recipe.fields(model) if not each.description]
     assert [name for name in silent if not name.endswith(".kind")] == []

@@ -49,7 +49,7 @@ class Windows(Dataset[Window]):
     `windows[g]` is window `g % len` of epoch `g // len`. Which conversation, where in it and which channel first are
     functions of the seed and g alone, so any number of processes draws the same windows and resuming needs only g. An
     epoch takes one window from each of the n equal stretches of a conversation that is n windows long, at a sample of
-    `sample_rate_hz` drawn anew, and never across an end.
+    `sample_rate_hz` drawn anew (the last multiple of `step_samples` up to it), and never across an end.
 
     Conversations shorter than a window are left out, and said so in the log. InputError if all are too short, if their
     numbers of channels differ or if one is annotation only; reading an item raises InputError naming the file.
@@ -63,6 +63,7 @@ class Windows(Dataset[Window]):
         frame_rate_hz: float,
         seed: int,
         swap_channels: bool = False,
+        step_samples: int = 1,
     ) -> None:
         self.conversations = list(conversations)
         self.window_samples = window_samples
@@ -70,9 +71,10 @@ class Windows(Dataset[Window]):
         self.frame_rate_hz = frame_rate_hz
         self.seed = seed
         self.swap_channels = swap_channels
+        self.step_samples = step_samples
         self.window_frames = frames(seconds(window_samples, sample_rate_hz), frame_rate_hz)
         self.labelled = all(conversation.segments is not None for conversation in self.conversations)
-        self._lengths = [_length(conversation, sample_rate_hz) for conversation in self.conversations]
+        self._lengths = [length_samples(conversation, sample_rate_hz) for conversation in self.conversations]
         self._counts = [length // window_samples for length in self._lengths]
         # Segments as arrays, made once: [conversations][S] of [segments, 2].
         self._bounds = [
@@ -89,21 +91,24 @@ class Windows(Dataset[Window]):
                 f"conversations with {' and '.join(map(str, sorted(channels)))} channels, expected one number for all "
                 "that are trained on together: give them separate manifests"
             )
-        window_seconds = seconds(self.window_samples, self.sample_rate_hz)
         short = [c.id for c, count in zip(self.conversations, self._counts, strict=True) if count == 0]
         if len(short) == len(self.conversations):
             raise InputError(
-                f"none of the {len(short)} conversations is as long as a window of {window_seconds:g} s: give longer "
-                "recordings or lower data.window_seconds"
+                f"none of the {len(short)} conversations is as long as a window of {self.window_seconds:g} s: give "
+                "longer recordings or lower data.window_seconds"
             )
         if short:
             _log.warning(
                 "%d of %d conversations are shorter than a window of %g s and left out, %s first",
                 len(short),
                 len(self.conversations),
-                window_seconds,
+                self.window_seconds,
                 short[0],
             )
+
+    @property
+    def window_seconds(self) -> float:
+        return seconds(self.window_samples, self.sample_rate_hz)
 
     def __len__(self) -> int:
         """Windows of an epoch."""
@@ -121,10 +126,11 @@ class Windows(Dataset[Window]):
         # n stretches over the places where a window may start: the first sample to the last that leaves room for it.
         places = self._lengths[number] - self.window_samples + 1
         start = int((stretch + draw.random()) * places / count)
+        start -= start % self.step_samples
         start_seconds = seconds(start, self.sample_rate_hz)
         order = draw.permutation(conversation.channels) if self.swap_channels else slice(None)
 
-        audio = read_window(conversation, start_seconds, self.window_samples, self.sample_rate_hz)
+        heard = self._read(conversation, start)
         activity = None
         if self.labelled:
             channels = [
@@ -132,10 +138,15 @@ class Windows(Dataset[Window]):
                 for bounds in self._bounds[number]
             ]
             activity = torch.from_numpy(np.stack(channels, axis=1)[:, order])
-        return Window(torch.from_numpy(audio[order]), activity, number, item)
+        return Window(torch.from_numpy(heard[order]), activity, number, item)
+
+    def _read(self, conversation: Conversation, start: int) -> np.ndarray:
+        """Samples [S, N] of the window that begins with sample `start` of a conversation."""
+        start_seconds = seconds(start, self.sample_rate_hz)
+        return read_window(conversation, start_seconds, self.window_samples, self.sample_rate_hz)
 
 
-def _length(conversation: Conversation, sample_rate_hz: int) -> int:
+def length_samples(conversation: Conversation, sample_rate_hz: int) -> int:
     """Samples of a conversation once it is at another rate."""
     audio_path(conversation)  # refuses annotation only
     assert conversation.sample_rate_hz is not None

@@ -8,6 +8,7 @@ SYSTEMS = {
     "activity_history": "voice-activity history",
     "logmel": "log-mel",
     "random": "random encoder",
+    "scratch": "from scratch",
     "cpc": "CPC",
     "cpc2": "CPC v2",
     "joint": "joint objective",

@@ -144,7 +144,8 @@ def answer_table(rows: Sequence[Row], task: str) -> Table:
 
 def variant_cost_table(rows: Sequence[Row]) -> Table:
     """What each variant that answers a question costs and sees; CPU minutes are those of an objective's run."""
-    trained = {row["variant"]: row["cost"] for row in rows if row["system"] != "random"}
+    headless = [row for row in rows if row["system"] != "random" and not row["cost"].get("head_parameters")]
+    trained = {row["variant"]: row["cost"] for row in headless}
     header = ("variant", "parameters", "MMAC/s", "field (s)", "training (CPU min)")
     cells = [
         (
@@ -162,11 +163,14 @@ def variant_cost_table(rows: Sequence[Row]) -> Table:
 def cost_table(rows: Sequence[Row]) -> Table:
     """What every system costs and sees, one line a system and representation."""
     costs = {(row["system"], row["representation"]): row["cost"] for row in rows if row["cost"]}
-    header = ("system", "parameters", "MMAC/s", "audio (h)", "training (s)", "field (ms)", "look-ahead (ms)")
+    heads = any(cost.get("head_parameters") for cost in costs.values())
+    header = ("system", "parameters", *(["of a head"] if heads else []), "MMAC/s", "audio (h)", "training (s)")
+    header += ("field (ms)", "look-ahead (ms)")
     cells = [
         (
             full_name(*name),
             _count(cost["parameters"]),
+            *([_count(cost["head_parameters"])] if heads else []),
             _number(cost["macs_per_second_of_audio"], 1e-6, 1),
             _number(cost["pretrain_audio_hours"], 1, 2),
             _number(cost["pretrain_seconds"], 1, 0),

@@ -136,17 +136,24 @@ def load_objective(path: Path | str, which: Literal["best", "last"] = "best") ->
     In evaluation mode, on the CPU. `best` is the checkpoint of a run with the lowest validation loss. InputError if
     there is no whole checkpoint.
     """
-    path = Path(path)
-    if not (path / _DIGESTS).is_file():
-        return _rebuilt(path, find(path, which))
-    if problem := damage(path):
-        raise InputError(f"{path}: {problem}; take another checkpoint of the run")
-    return _rebuilt(path.parent.parent, path)
+    return _rebuilt(*located(Path(path), which))
 
 
 def load_encoder(path: Path | str) -> Encoder:
     """The encoder of a run directory (its best checkpoint) or of one checkpoint in it; frozen, in evaluation mode."""
     return load_objective(path).encoder.requires_grad_(False)
+
+
+def located(path: Path, which: Literal["best", "last"]) -> tuple[Path, Path]:
+    """Run directory and checkpoint that a path names: a checkpoint, or a run whose best or last one is meant.
+
+    InputError if there is no whole checkpoint.
+    """
+    if not (path / _DIGESTS).is_file():
+        return path, find(path, which)
+    if problem := damage(path):
+        raise InputError(f"{path}: {problem}; take another checkpoint of the run")
+    return path.parent.parent, path
 
 
 def _rebuilt(run: Path, checkpoint: Path) -> Objective:

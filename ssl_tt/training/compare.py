@@ -3,6 +3,7 @@
 OUT/recipe.toml         the resolved recipe
 OUT/runs/NAME-seedK/    pretraining of each objective and seed; see `checkpoint`
 OUT/probe/*.json        scores of each system and seed, so that a comparison that was stopped goes on
+OUT/heads/              run directories of heads, and OUT/heads-scored/*.json their scores; see `grid`
 OUT/report.json         rows: task, system, representation, metric, value, interval, counts, cost
 OUT/comparison.json     paired differences, ceiling, counts, choices of validation
 """
@@ -29,9 +30,10 @@ from ssl_tt.data.audio import read_window
 from ssl_tt.data.manifest import read_manifest
 from ssl_tt.data.phones import Phones, read_phones
 from ssl_tt.errors import InputError
-from ssl_tt.training import budget, checkpoint, corpora, probe
+from ssl_tt.training import budget, checkpoint, corpora, grid, probe
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
 from ssl_tt.training.cost import Cost
+from ssl_tt.training.feature_windows import FeatureCache
 from ssl_tt.training.frame_tasks import FRAME_TASKS, scored
 from ssl_tt.training.pretrain import pretrain
 from ssl_tt.training.systems import System, check_representations, count_systems, frame_rate_hz, systems
@@ -165,6 +167,11 @@ def _scored(
         for system in tqdm(systems(recipe, runs), "probe", count_systems(recipe), unit="system", disable=quiet):
             for name, result in _probed(system, out / "probe", recipe, train, test, draws).items():
                 found.setdefault((system.name, name), []).append(result)
+    with _timed(seconds, "heads"):
+        for start in tqdm(grid.starts(recipe, runs), "heads", grid.count_starts(recipe), unit="system", disable=quiet):
+            for name, result in _headed(start, out, recipe, train, test, draws, quiet=quiet).items():
+                found.setdefault((start.name, name), []).append(result)
+    found = _side_by_side(found)
     comparison = Comparison(
         recipe=recipe,
         rows=_rows(recipe, found, test),
@@ -280,12 +287,9 @@ def _probed(
 ) -> dict[str, Found]:
     """Scores of each of a system's representations; read back if this very system has been probed before."""
     path = folder / f"{system.name}-seed{system.seed}.json"
-    key = _key(system, recipe, train, test)
-    if path.exists():
-        kept = json.loads(path.read_bytes())
-        if kept["key"] == key:
-            tables = kept["representations"]
-            return {name: _found_from_json(tables[name], cost) for name, cost in system.costs.items()}
+    key = _key([system.identity, list(system.costs)], recipe, train, test)
+    if (kept := _kept(path, key, system.costs)) is not None:
+        return kept
     config = recipe.probe
     if system.reads_activity:
         config = config.model_copy(update={"tasks": tuple(task for task in config.tasks if task not in FRAME_TASKS)})
@@ -298,20 +302,68 @@ def _probed(
         name: Found(probe.score(said, test, draws), said.stretch, said.regularisation, system.costs[name])
         for name, said in answers.items()
     }
-    with atomically(path) as file:
-        tables = {name: _found_as_json(each) for name, each in found.items()}
-        file.write(json.dumps({"key": key, "representations": tables}, allow_nan=False).encode())
+    _keep(path, key, found)
     return found
 
 
-def _key(system: System, recipe: CompareRecipe, train: probe.Asked, test: probe.Asked) -> str:
-    """Digest of all that the scores follow from."""
+def _headed(
+    start: grid.Start,
+    out: Path,
+    recipe: CompareRecipe,
+    train: probe.Asked,
+    test: probe.Asked,
+    draws: Floats,
+    *,
+    quiet: bool,
+) -> dict[str, Found]:
+    """Scores of each head on a start; read back if this very head has been scored before."""
+    cache = FeatureCache(out / "features" / f"{start.name}-seed{start.seed}", start.encoder)
+    found: dict[str, Found] = {}
+    for head in start.heads:
+        path = out / "heads-scored" / f"{start.name}-seed{start.seed}-{head}.json"
+        key = _key([grid.identity(start, recipe, head)], recipe, train, test)
+        cost = grid.head_cost(start, head)
+        if (kept := _kept(path, key, {head: cost})) is not None:
+            found |= kept
+            continue
+        said = grid.answers(start, head, recipe, train, test, out, cache, quiet=quiet)
+        scored = {head: Found(probe.score(said, test, draws), said.stretch, said.regularisation, cost)}
+        _keep(path, key, scored)
+        found |= scored
+    cache.remove()
+    return found
+
+
+def _side_by_side(found: Results) -> Results:
+    """The same with all representations of a system in a row, its heads after what probes have read."""
+    order = list(dict.fromkeys(system for system, _ in found))
+    return {name: found[name] for name in sorted(found, key=lambda name: order.index(name[0]))}
+
+
+def _kept(path: Path, key: str, costs: dict[str, Cost]) -> dict[str, Found] | None:
+    """What was found before, by representation, if it follows from the same."""
+    if not path.exists():
+        return None
+    table = json.loads(path.read_bytes())
+    if table["key"] != key:
+        return None
+    return {name: _found_from_json(table["representations"][name], cost) for name, cost in costs.items()}
+
+
+def _keep(path: Path, key: str, found: dict[str, Found]) -> None:
+    with atomically(path) as file:
+        tables = {name: _found_as_json(each) for name, each in found.items()}
+        file.write(json.dumps({"key": key, "representations": tables}, allow_nan=False).encode())
+
+
+def _key(who: list[Any], recipe: CompareRecipe, train: probe.Asked, test: probe.Asked) -> str:
+    """Digest of all that the scores follow from; `who` answers."""
     asked = [
         [c.id, c.sha256, c.duration_seconds, c.segments]
         for questions in (train.questions, test.questions)
         for c in (question.conversation for question in questions)
     ]
-    facts = [system.identity, list(system.costs), recipe.probe.model_dump(mode="json"), len(train.questions), asked]
+    facts = [*who, recipe.probe.model_dump(mode="json"), len(train.questions), asked]
     if "phone" in recipe.probe.tasks:
         facts += [question.phones.tolist() for question in (*train.questions, *test.questions)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -380,11 +432,13 @@ def _mean_cost(costs: Sequence[Cost]) -> Cost:
 
 
 def _differences(recipe: CompareRecipe, found: Results) -> list[Row]:
-    """Paired differences: each pretrained representation against every baseline, then objective against objective."""
+    """Paired differences: each pretrained representation or head against every baseline, each head against what a line
+    reads from the same encoder, then objective against objective."""
     objectives = list(recipe.objectives)
     baselines = list(dict.fromkeys(system for system, _ in found if system not in objectives))
     pretrained = [name for name in found if name[0] in objectives]
-    pairs = [(name, _counterpart(found, baseline, name[1])) for name in pretrained for baseline in baselines]
+    pairs = [(name, _counterpart(recipe, found, baseline, name[1])) for name in pretrained for baseline in baselines]
+    pairs += [(name, (name[0], _first(found, name[0]))) for name in pretrained if name[1] in recipe.heads]
     for first, second in combinations(objectives, 2):
         shared = [representation for system, representation in pretrained if system == first]
         pairs += [((first, each), (second, each)) for each in shared if (second, each) in found]
@@ -392,9 +446,9 @@ def _differences(recipe: CompareRecipe, found: Results) -> list[Row]:
     rows = []
     for task in recipe.probe.tasks:
         for one, other in pairs:
-            if task not in found[other][0].scores.values:
-                continue
-            for metric in found[one][0].scores.values[task]:
+            for metric in found[one][0].scores.values.get(task, {}):
+                if metric not in found[other][0].scores.values.get(task, {}):
+                    continue
                 ours, theirs = ([each.scores.values[task][metric] for each in found[name]] for name in (one, other))
                 rows.append(
                     {
@@ -410,10 +464,21 @@ def _differences(recipe: CompareRecipe, found: Results) -> list[Row]:
     return rows
 
 
-def _counterpart(found: Results, baseline: str, representation: str) -> tuple[str, str]:
-    """What of a baseline to set beside a representation: its own of that name (of the same memory), else its first."""
-    same = (baseline, representation)
-    return same if same in found else next(name for name in found if name[0] == baseline)
+def _counterpart(recipe: CompareRecipe, found: Results, baseline: str, representation: str) -> tuple[str, str]:
+    """What of a baseline to set beside a representation: its own of that name (of the same memory), for a head one of
+    the same kind and target, else its first."""
+
+    def alike(name: str) -> bool:
+        heads = [recipe.heads.get(each) for each in (name, representation)]
+        return all(heads) and len({(each.head, each.target) for each in heads if each is not None}) == 1
+
+    names = [name for system, name in found if system == baseline]
+    same = [name for name in names if name == representation] or [name for name in names if alike(name)]
+    return baseline, same[0] if same else names[0]
+
+
+def _first(found: Results, system: str) -> str:
+    return next(name for each, name in found if each == system)
 
 
 def _main(found: Results) -> Iterator[tuple[str, Found]]:

@@ -10,6 +10,7 @@ from ssl_tt.data.simulate.config import SimulateConfig
 from ssl_tt.encoder.config import EncoderConfig
 from ssl_tt.objectives.config import ObjectiveConfig
 from ssl_tt.recipe import Settings, changed
+from ssl_tt.turns.config import EventsTargetConfig, FCHeadConfig, HeadConfig, TargetConfig
 
 # A name of the user's that also names a folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -40,6 +41,8 @@ class TrainingConfig(Settings):
     """Steps between validations."""
     validation_windows: Annotated[int, Field(ge=1)] = 64
     """Windows of a validation, always the same."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Training ends early after so many validations in a row without a new best; 0: never."""
     save_every_steps: Annotated[int, Field(ge=1)] = 500
     """Steps between checkpoints."""
     log_every_steps: Annotated[int, Field(ge=1)] = 20
@@ -51,6 +54,66 @@ class TrainingConfig(Settings):
     def _batches_divide(self) -> Self:
         if self.batch_windows % self.accumulation:
             raise ValueError(f"accumulation {self.accumulation} must divide batch_windows {self.batch_windows}")
+        return self
+
+
+class HeadTraining(TrainingConfig):
+    """A head and how it is trained: on a frozen encoder, together with a pretrained one, or with one from scratch.
+
+    Some of the training conversations are held out, by dialogue: the best step, the early end and the threshold are
+    chosen on them.
+    """
+
+    head: HeadConfig = FCHeadConfig()
+    target: Annotated[TargetConfig, Field(json_schema_extra={"default_kind": "events"})] = EventsTargetConfig()
+    """What it is trained for."""
+    mode: Literal["frozen", "finetune", "scratch"] = "frozen"
+    """`frozen`: the encoder stays as it is, its features are computed once; `finetune`: a pretrained encoder learns
+    too; `scratch`: an untrained encoder and the head learn together."""
+    window_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """Length of a training window, seconds, longer than what the target looks ahead; `data.window_seconds` if none."""
+    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the training dialogues that are held out."""
+    encoder_learning_rate_scale: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """Of mode `finetune`: learning rate of the encoder's output layer, relative to the head's."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of mode `finetune`: the rate is multiplied by this for each layer further from the head: output layer, blocks
+    from last to first, pre-layers with the front end."""
+    head_steps: Annotated[int, Field(ge=0)] = 0
+    """Of mode `finetune`: first steps in which the head alone learns."""
+    unfreeze_every_steps: Annotated[int, Field(ge=0)] = 0
+    """Of mode `finetune`: after `head_steps` one more layer learns each so many steps, from the output layer down; 0:
+    all at once."""
+    steps: Annotated[int, Field(ge=1)] = 600
+    """Optimizer steps in all."""
+    batch_windows: Annotated[int, Field(ge=1)] = 8
+    """Windows (each with both speakers' channels) for each optimizer step, over all processes and accumulation."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate of AdamW."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 40
+    """Steps of linear warm-up, before the cosine to zero."""
+    precision: Literal["bf16", "fp32"] = "fp32"
+    """Arithmetic of the forward pass; weights and optimizer stay in fp32."""
+    validate_every_steps: Annotated[int, Field(ge=1)] = 50
+    """Steps between validations."""
+    patience: Annotated[int, Field(ge=0)] = 4
+    """Training ends early after so many validations in a row without a new best; 0: never."""
+
+    @model_validator(mode="after")
+    def _fields_fit_the_mode(self) -> Self:
+        if self.mode != "finetune":
+            for name in ("encoder_learning_rate_scale", "layer_decay", "head_steps", "unfreeze_every_steps"):
+                given, left = getattr(self, name), type(self).model_fields[name].default
+                if given != left:
+                    raise ValueError(
+                        f'{name} {given:g} with mode "{self.mode}": it is of mode "finetune" alone; leave it out, or '
+                        "change the mode"
+                    )
+        if self.head_steps >= self.steps:
+            raise ValueError(
+                f"head_steps {self.head_steps} of {self.steps} steps: the encoder would never learn; lower head_steps, "
+                'or take mode "frozen"'
+            )
         return self
 
 
@@ -108,7 +171,14 @@ class Experiment(Settings):
     training: TrainingConfig = TrainingConfig()
 
 
-class PretrainRecipe(Experiment):
+class RunRecipe(Experiment):
+    """One training run."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the weights, the order of windows and every draw."""
+
+
+class PretrainRecipe(RunRecipe):
     """One encoder, one objective, one seed."""
 
     hints: ClassVar[Mapping[str, str]] = {
@@ -116,9 +186,28 @@ class PretrainRecipe(Experiment):
         for key in ("objectives", "seeds", "probe")
     }
 
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the weights, the order of windows and every draw."""
     objective: ObjectiveConfig
+
+
+class FinetuneRecipe(RunRecipe):
+    """One head on one encoder, one seed."""
+
+    hints: ClassVar[Mapping[str, str]] = {
+        key: "a recipe for `ssl-tt finetune` has one head under `training`, and the `run` whose encoder it reads"
+        for key in ("objective", "objectives", "seeds", "heads", "probe")
+    }
+
+    run: str | None = None
+    """Run directory of the pretrained encoder; none: an untrained one."""
+    training: HeadTraining = HeadTraining()
+
+    @model_validator(mode="after")
+    def _run_fits_the_mode(self) -> Self:
+        if self.training.mode == "finetune" and self.run is None:
+            raise ValueError('training.mode "finetune" without a run: name one, or take mode "scratch"')
+        if self.training.mode == "scratch" and self.run is not None:
+            raise ValueError('training.mode "scratch" with a run: leave the run out, or take mode "finetune"')
+        return self
 
 
 class CompareRecipe(Experiment):
@@ -140,6 +229,9 @@ class CompareRecipe(Experiment):
     """What pretraining may spend: `training.steps` for every objective, or for each as many steps as need the
     multiplications of `training.steps` steps of the first one."""
     probe: ProbeConfig = ProbeConfig()
+    heads: dict[Name, HeadTraining] = Field(default_factory=dict)
+    """Heads to train on every encoder and seed, by the name that the report shows; those of mode `scratch` once a seed,
+    as the system `scratch`, the frozen ones on the untrained encoder too."""
 
 
 class Question(Settings):

@@ -13,7 +13,7 @@ from ssl_tt.data.simulate.config import SimulateConfig
 from ssl_tt.encoder.receptive_field import check_conversations, receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.recipe import dump
-from ssl_tt.training.config import CompareRecipe, Experiment
+from ssl_tt.training.config import Experiment, PretrainRecipe
 
 Splits = dict[Split, list[Conversation]]
 
@@ -44,7 +44,7 @@ def conversations(experiment: Experiment, workdir: Path = WORKDIR) -> tuple[Spli
                 )
     for of_split in probe.values():
         for conversation in of_split:
-            if isinstance(experiment, CompareRecipe) and conversation.segments is None:
+            if not isinstance(experiment, PretrainRecipe) and conversation.segments is None:
                 raise InputError(
                     f"data.probe: conversation {conversation.id!r} has no speech segments, expected some: "
                     "prepare its corpus with activity detection"
@@ -109,7 +109,7 @@ def check_lengths(experiment: Experiment, workdir: Path = WORKDIR) -> None:
         )
 
     check_conversations(field, max(map(longest_seconds, experiment.data.pretrain)), "data.pretrain")
-    if isinstance(experiment, CompareRecipe):
+    if not isinstance(experiment, PretrainRecipe):
         check_conversations(field, max(map(longest_seconds, experiment.data.probed)), "data.probe")
 
 

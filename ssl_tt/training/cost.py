@@ -16,6 +16,7 @@ _MEASURED_SECONDS = 30
 
 NO_COST: Cost = {
     "parameters": 0,
+    "head_parameters": 0,
     "macs_per_second_of_audio": None,
     "pretrain_audio_hours": None,
     "pretrain_seconds": None,
@@ -36,6 +37,7 @@ def representation_cost(objective: Objective, name: str) -> Cost:
     field = receptive_field(encoder)
     cost: Cost = {
         "parameters": encoder.parameter_count,
+        "head_parameters": 0,
         "macs_per_second_of_audio": encoder.macs_per_second,
         "pretrain_audio_hours": 0.0,
         "pretrain_seconds": 0.0,

@@ -92,7 +92,7 @@ def objective_reader(objective: Objective, names: Sequence[str], pool_seconds: S
         gatherers = {name: Gatherer([(1, 0), *pools], frames + 1) for name in names}
         state: Any = None
         past = torch.zeros(2, 0)
-        for samples in _blocks(conversation, encoder, int(frames.max()) + 1):
+        for samples in audio_blocks(conversation, encoder, int(frames.max()) + 1):
             found, state = objective.representations(samples, state)
             if not found.keys() >= set(names):
                 new_frames = samples.shape[1] // encoder.hop_samples
@@ -114,7 +114,7 @@ def logmel_reader(encoder: Encoder, windows: Mapping[str, Sequence[Window]]) -> 
     def read(conversation: Conversation, frames: Frames) -> Features:
         gatherers = {name: Gatherer(stretches, (frames + 1) * stride) for name, stretches in windows.items()}
         state: Any = None
-        for samples in _blocks(conversation, encoder, int(frames.max()) + 1):
+        for samples in audio_blocks(conversation, encoder, int(frames.max()) + 1):
             logmel, state = encoder.log_mel(samples, state)
             for gatherer in gatherers.values():
                 gatherer.push(logmel)
@@ -167,7 +167,7 @@ def activity_history(spoken: NDArray[np.bool_], frames: Frames, frame_rate_hz: f
     return np.concatenate([shares, clocks], axis=1).transpose(0, 2, 1).astype(np.float32)
 
 
-def _blocks(conversation: Conversation, encoder: Encoder, n_frames: int) -> Iterator[Tensor]:
+def audio_blocks(conversation: Conversation, encoder: Encoder, n_frames: int) -> Iterator[Tensor]:
     """The first `n_frames` of a conversation's audio, [S, N] a block, each a whole number of the encoder's frames."""
     if conversation.channels != 2:
         raise InputError(

@@ -31,7 +31,9 @@ from ssl_tt.data.windows import Batch, Window, Windows, collate
 from ssl_tt.errors import InputError, RunError, StoppedEarly
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.training import checkpoint
-from ssl_tt.training.config import PretrainRecipe, TrainingConfig
+from ssl_tt.training.config import RunRecipe, TrainingConfig
+from ssl_tt.training.layers import Layer
+from ssl_tt.training.task import Task
 
 Item = TypeVar("Item")
 
@@ -40,16 +42,20 @@ _VALIDATION = 1 << 32
 
 
 def train(
-    objective: Objective,
-    recipe: PretrainRecipe,
+    objective: Objective | Task,
+    recipe: RunRecipe,
     windows: Windows,
     validation: Windows,
     run: Path,
     *,
     data_digest: str,
+    layers: Sequence[Layer] = (),
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train to the recipe's last step, from the newest checkpoint in `run` if there is one; returns the final state.
+
+    layers: parameters that learn at rates and from steps of their own; all alike if none are given. Training ends
+    early once `training.patience` validations have not been better than the best before them.
 
     StoppedEarly after SIGTERM, SIGINT or SIGUSR1, once the step is done and its checkpoint written. RunError if the
     loss is not finite, the disk is full or too many windows cannot be read.
@@ -67,7 +73,7 @@ def train(
             f"training.batch_windows {config.batch_windows} for {config.accumulation} batches on {world} processes: "
             f"expected a multiple of {config.accumulation * world}"
         )
-    optimizer = adamw(objective, config)
+    optimizer = adamw(objective, config, layers)
 
     # --- Resume
     state: dict[str, Any] = {
@@ -82,7 +88,7 @@ def train(
     if resumed is not None:
         model_tensors, optimizer_tensors, state = checkpoint.read(resumed)
         if state["data"] != data_digest:
-            raise InputError(f"{run}: its conversations have changed since; choose another --out for the new ones")
+            raise InputError(f"{run}: what it learns from has changed since; choose another --out for the new")
         objective.load_state_dict(model_tensors)
     model, optimizer = accelerator.prepare(objective, optimizer)
     if resumed is not None:
@@ -102,7 +108,7 @@ def train(
         mininterval=0.5 if sys.stderr.isatty() else 20,
         dynamic_ncols=True,
     )
-    audio_seconds = config.batch_windows * windows.conversations[0].channels * recipe.data.window_seconds
+    audio_seconds = config.batch_windows * windows.conversations[0].channels * windows.window_seconds
     since_log: dict[str, float] = state["since_log"]
     lap, cpu_lap = time.perf_counter(), time.process_time()
 
@@ -122,6 +128,10 @@ def train(
                 if scores["loss"] < state["best"]["loss"]:
                     state["best"] = {"step": step, "loss": scores["loss"]}
                     due = True
+
+            # --- Stop early: the best is always at a validation, so this comes true right after one
+            if config.patience and step - state["best"]["step"] >= config.patience * config.validate_every_steps:
+                last = due = True
 
             # --- Save before the step, so the last one needs no case of its own
             state["seconds"] += time.perf_counter() - lap
@@ -146,7 +156,7 @@ def train(
             torch.manual_seed(_draw_seed(recipe.seed, step, rank))
             rate = learning_rate(step, config)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["scale"]
             means: dict[str, float] = {}
             for _ in range(config.accumulation):
                 asked = time.perf_counter()
@@ -167,6 +177,7 @@ def train(
                     for name, value in {"loss": loss.total, **loss.parts}.items():
                         means[name] = means.get(name, 0.0) + float(value.detach()) / config.accumulation
                     if accelerator.sync_gradients:
+                        _leave_out_waiting(optimizer, step)
                         norm = float(accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip))
                         if not math.isfinite(norm):
                             raise RunError(_not_finite("norm of the gradient", norm, step, batch, windows, run))
@@ -180,7 +191,8 @@ def train(
             totals = {**means, "gradient_norm": norm, "seconds": took, "waited_seconds": waited, "steps": 1.0}
             for name, value in totals.items():
                 since_log[name] = since_log.get(name, 0.0) + value
-            if step % config.log_every_steps == 0 or step == config.steps:
+            # before every validation too, which may be the last thing that is done
+            if 0 in (step % config.log_every_steps, step % config.validate_every_steps) or step == config.steps:
                 n, seconds = since_log.pop("steps"), since_log.pop("seconds")
                 waited_seconds = since_log.pop("waited_seconds")
                 line = {name: total / n for name, total in since_log.items()}
@@ -207,14 +219,28 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def adamw(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW that decays matrices and kernels only: biases and gains have no reason to be small."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def adamw(model: torch.nn.Module, config: TrainingConfig, layers: Sequence[Layer] = ()) -> torch.optim.Optimizer:
+    """AdamW that decays matrices and kernels only: biases and gains have no reason to be small.
+
+    Without `layers`, all that the model learns is one.
+    """
+    groups = []
+    for layer in layers or [Layer([parameter for parameter in model.parameters() if parameter.requires_grad])]:
+        own = {"scale": layer.scale, "first_step": layer.first_step}
+        groups += [
+            {"params": [p for p in layer.parameters if p.ndim > 1], "weight_decay": config.weight_decay, **own},
+            {"params": [p for p in layer.parameters if p.ndim <= 1], "weight_decay": 0.0, **own},
+        ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def _leave_out_waiting(optimizer: torch.optim.Optimizer, step: int) -> None:
+    """A layer whose first step is yet to come has no part in the gradient's norm, stays as it is, and learns nothing
+    of its moments."""
+    for group in optimizer.param_groups:
+        if step < group["first_step"]:
+            for parameter in group["params"]:
+                parameter.grad = None
 
 
 def _draw_seed(*numbers: int) -> int:
@@ -296,7 +322,7 @@ def _collate(windows: list[tuple[Window, list[Unreadable]]]) -> tuple[Batch, lis
 
 
 def batches(
-    windows: Windows, recipe: PretrainRecipe, first_step: int, rank: int, world: int
+    windows: Windows, recipe: RunRecipe, first_step: int, rank: int, world: int
 ) -> Iterator[tuple[Batch, list[Unreadable]]]:
     """Batches of this process from a step on: window i of step s is global item s * batch_windows + i.
 
@@ -353,7 +379,7 @@ def _ignore_signals(worker: int) -> None:
 class _Quarantine:
     """Windows that could not be read, listed in a file of the run; RunError when they are too many of an epoch."""
 
-    def __init__(self, path: Path, windows: Windows, recipe: PretrainRecipe, first_step: int) -> None:
+    def __init__(self, path: Path, windows: Windows, recipe: RunRecipe, first_step: int) -> None:
         self._path = path
         self._epoch_windows = len(windows)
         self._share = recipe.data.max_unreadable_share

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ from ssl_tt.errors import InputError
 from ssl_tt.objectives import build
 from ssl_tt.timebase import samples
 from ssl_tt.training import checkpoint, loop
-from ssl_tt.training.config import PretrainRecipe
+from ssl_tt.training.config import PretrainRecipe, RunRecipe
 from ssl_tt.training.corpora import Splits, check_lengths, conversations
 
 STATISTICS_WINDOWS = 256
 """Windows whose features give the front end's fixed mean and deviation; with 4 s and two channels, half an hour."""
 
-# Fields that may differ when a run goes on: they change no bit of the weights.
-_FREE = {"training.workers"}
+# Fields that may differ when a run goes on: they change no bit of the weights (where a pretrained run lies does not).
+_FREE = {"training.workers", "run"}
 
 _PACKAGES = ("accelerate", "numpy", "scipy", "soundfile", "safetensors", "pydantic")
 
@@ -49,21 +49,21 @@ def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None,
     if splits is None:
         check_lengths(recipe)  # before the window, since none mends a field longer than any conversation
     check_window(receptive_field(recipe.encoder), recipe.data.window_seconds)
-    _claim(out, recipe)
+    claim(out, recipe)
     splits = splits or conversations(recipe)[0]
 
     torch.manual_seed(recipe.seed)  # the encoder first: with one seed it starts alike under every objective
     encoder = Encoder(recipe.encoder)
     windows, validation = training_windows(splits, recipe, encoder)
     if checkpoint.newest(out) is None:
-        for frontend in normalised(encoder):
-            frontend.set_statistics(*corpus_statistics(frontend, _statistics_audio(windows)))
+        take_statistics(encoder, windows)
     objective = build(recipe.objective, encoder)
 
-    _write_json(out / "environment.json", _environment())
-    digest = _digest(splits)
+    write_json(out / "environment.json", environment())
+    facts = [fact for split in ("train", "validation") for fact in audio_facts(splits[split])]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     state = loop.train(objective, recipe, windows, validation, out, data_digest=digest, quiet=quiet)
-    _write_json(out / "cost.json", cost(recipe, encoder, splits, state))
+    write_json(out / "cost.json", cost(recipe, encoder, splits, state))
     return out
 
 
@@ -99,7 +99,7 @@ def keep_freed_memory() -> None:
         mallopt(m_trim_threshold, 1 << 30)
 
 
-def _claim(out: Path, recipe: PretrainRecipe) -> None:
+def claim(out: Path, recipe: RunRecipe) -> None:
     """Make `out` the run directory of the recipe; InputError if it is something else's."""
     path = out / "recipe.toml"
     if not path.exists():
@@ -111,7 +111,7 @@ def _claim(out: Path, recipe: PretrainRecipe) -> None:
         with atomically(path) as file:
             file.write(recipes.dump(recipe).encode())
         return
-    there, given = recipes.flatten(recipes.load(path, PretrainRecipe)), recipes.flatten(recipe)
+    there, given = recipes.flatten(recipes.load(path, type(recipe))), recipes.flatten(recipe)
     for name in dict.fromkeys((*given, *there)):
         if there.get(name) != given.get(name) and name not in _FREE:
             raise InputError(
@@ -143,6 +143,12 @@ def training_windows(splits: Splits, recipe: PretrainRecipe, encoder: Encoder) -
     )
 
 
+def take_statistics(encoder: Encoder, windows: Windows) -> None:
+    """Fix the mean and deviation of an untrained encoder's features to those of windows of the training corpus."""
+    for frontend in normalised(encoder):
+        frontend.set_statistics(*corpus_statistics(frontend, _statistics_audio(windows)))
+
+
 def _statistics_audio(windows: Windows) -> Iterator[Tensor]:
     """Samples [S, N] of the first windows of the first epoch that can be read."""
     for item in range(min(STATISTICS_WINDOWS, len(windows))):
@@ -152,17 +158,12 @@ def _statistics_audio(windows: Windows) -> Iterator[Tensor]:
             continue  # training meets it again, and lists it
 
 
-def _digest(splits: Splits) -> str:
-    """Of all that the drawn windows depend on: which conversations, in which order, how long, with which audio."""
-    facts = [
-        [c.id, c.sha256, c.sample_rate_hz, c.channels, c.duration_seconds]
-        for split in ("train", "validation")
-        for c in splits[split]
-    ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+def audio_facts(conversations: Sequence[Conversation]) -> list[list[Any]]:
+    """All that the drawn windows depend on: which conversations, in which order, how long, with which audio."""
+    return [[c.id, c.sha256, c.sample_rate_hz, c.channels, c.duration_seconds] for c in conversations]
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     return {
         "ssl_tt": __version__,
         "python": platform.python_version(),
@@ -175,6 +176,6 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: Path, value: dict[str, Any]) -> None:
     with atomically(path) as file:
         file.write(json.dumps(value, indent=2).encode() + b"\n")

@@ -15,6 +15,7 @@ from ssl_tt.errors import InputError
 from ssl_tt.training import corpora
 from ssl_tt.training.compare import Comparison, Row, compare
 from ssl_tt.training.config import CompareRecipe, StudyRecipe
+from ssl_tt.training.grid import SCRATCH
 from ssl_tt.turns import metrics
 
 
@@ -87,11 +88,12 @@ def _check_pair(first: str, theirs: CompareRecipe, other: str, ours: CompareReci
 def _answers(variant: str, ours: Comparison, first: str, theirs: Comparison) -> list[Row]:
     rows = []
     for row in ours.rows:
-        if row["system"] not in (*ours.recipe.objectives, "random"):
+        if row["system"] not in (*ours.recipe.objectives, "random", SCRATCH):
             continue
         name, task, metric = (row["system"], row["representation"]), row["task"], row["metric"]
         difference: Sequence[float | None] = (None, None, None)
-        if variant != first and name in theirs.found and (shared := _shared_seeds(ours, theirs)):
+        both = name in theirs.found and metric in theirs.found[name][0].scores.values.get(task, {})
+        if variant != first and both and (shared := _shared_seeds(ours, theirs)):
             mine, other = (
                 [each.found[name][i].scores.values[task][metric] for i in places]
                 for each, places in zip((ours, theirs), zip(*shared, strict=True), strict=True)

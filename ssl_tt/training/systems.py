@@ -84,15 +84,19 @@ def systems(recipe: CompareRecipe, runs: dict[str, list[Path]]) -> Iterator[Syst
             case "random":
                 names = [name for name in config.representations if name in codeless[home]]
                 for seed, run in zip(recipe.seeds, runs[home], strict=True):
-                    untrained = _untrained(recipe, home, seed, checkpoint.load_objective(run).encoder)
-                    yield _encoder_system("random", seed, untrained, names, config.pool_seconds, {})
+                    start = untrained(recipe, home, seed, checkpoint.load_objective(run).encoder)
+                    yield _encoder_system("random", seed, start, names, config.pool_seconds, {})
     for objective, paths in runs.items():
         names = [name for name in config.representations if name in known[objective]]
         for seed, run in zip(recipe.seeds, paths, strict=True):
-            spent = json.loads((run / "cost.json").read_bytes())
-            pretraining = {key: value for key, value in spent.items() if key in NO_COST and key.startswith("pretrain_")}
             trained = checkpoint.load_objective(run)
-            yield _encoder_system(objective, seed, trained, names, config.pool_seconds, pretraining)
+            yield _encoder_system(objective, seed, trained, names, config.pool_seconds, pretraining_cost(run))
+
+
+def pretraining_cost(run: Path) -> Cost:
+    """What the pretraining of a finished run cost."""
+    spent = json.loads((run / "cost.json").read_bytes())
+    return {key: value for key, value in spent.items() if key in NO_COST and key.startswith("pretrain_")}
 
 
 def check_representations(recipe: CompareRecipe) -> None:
@@ -113,8 +117,10 @@ def check_representations(recipe: CompareRecipe) -> None:
             raise InputError(
                 f"probe.representations: none of {', '.join(wanted)} is {objective}'s; it has {', '.join(names)}"
             )
-    if clash := set(recipe.objectives) & {"majority", "activity_history", "logmel", "random"}:
+    if clash := set(recipe.objectives) & {"majority", "activity_history", "logmel", "random", "scratch"}:
         raise InputError(f"objectives.{clash.pop()}: the name of a baseline; give the objective another one")
+    if clash := set(recipe.heads) & {*everyone, "none", "activity_history", "logmel"}:
+        raise InputError(f"heads.{clash.pop()}: the name of a representation; give the head another one")
 
 
 def _known_representations(recipe: CompareRecipe) -> dict[str, list[str]]:
@@ -147,7 +153,7 @@ def _encoder_system(
     return System(name, seed, digest.hexdigest(), objective_reader(objective, names, pool_seconds), costs)
 
 
-def _untrained(recipe: CompareRecipe, objective: str, seed: int, trained: Encoder) -> Objective:
+def untrained(recipe: CompareRecipe, objective: str, seed: int, trained: Encoder) -> Objective:
     """What the run of this seed started from, weights drawn as `pretrain` does, with the same corpus statistics."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

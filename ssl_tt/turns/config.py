@@ -52,3 +52,15 @@ class FutureTargetConfig(Settings):
     """Future activity: which of the next 60 bins of 50 ms each speaker will fill, at every frame."""
 
     kind: Literal["future_activity"] = "future_activity"
+
+
+class EventsTargetConfig(Settings):
+    """Shift against hold at the frames where the events of a preset ask for an answer; one logit a speaker: that the
+    turn goes to the other. Both kinds weigh alike, however rare one is."""
+
+    kind: Literal["events"] = "events"
+    preset: Literal["inoue2024"] = "inoue2024"
+    """Definition of the shift and hold events."""
+
+
+TargetConfig = Annotated[EventsTargetConfig | VAPTargetConfig | FutureTargetConfig, Field(discriminator="kind")]

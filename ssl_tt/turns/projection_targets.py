@@ -7,9 +7,12 @@ not the other, speaks: [B, 2, T] of what comes now, in the next 0.6 s, and of wh
 sum to 1 over the speakers, and swapping these swaps them.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,6 +56,9 @@ class VAPTarget(nn.Module):
         self.register_buffer("swapped", vap.swapped(), persistent=False)
         self.bins: Tensor
         self.swapped: Tensor
+
+    def prepare(self, fitted: Iterable[NDArray[np.bool_]], held_out: Iterable[NDArray[np.bool_]]) -> None:
+        """As of other targets; nothing is weighted by what the conversations hold."""
 
     def loss(self, logits: Tensor, activity: Tensor) -> Tensor:
         """A scalar; InputError for windows no longer than the horizon."""
@@ -107,6 +113,9 @@ class FutureTarget(nn.Module):
     def __init__(self, frame_rate_hz: float) -> None:
         super().__init__()
         self.frame_rate_hz = frame_rate_hz
+
+    def prepare(self, fitted: Iterable[NDArray[np.bool_]], held_out: Iterable[NDArray[np.bool_]]) -> None:
+        """As of other targets; nothing is weighted by what the conversations hold."""
 
     def loss(self, logits: Tensor, activity: Tensor) -> Tensor:
         """A scalar; InputError for windows no longer than the horizon."""

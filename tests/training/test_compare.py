@@ -160,7 +160,7 @@ def test_every_system_has_a_row_for_every_task_and_metric(comparison: Comparison
         assert row["n_events"] == (test["shift"] + test["hold"] if task == "shift_hold" else test["frames"])
         assert row["low"] <= row["value"] <= row["high"]
         assert set(row["cost"]) == {
-            "parameters", "macs_per_second_of_audio", "pretrain_audio_hours", "pretrain_seconds",
+            "parameters", "head_parameters", "macs_per_second_of_audio", "pretrain_audio_hours", "pretrain_seconds",
             "pretrain_cpu_seconds", "receptive_field_ms", "lookahead_ms",
         }  # fmt: skip
 
@@ -278,7 +278,7 @@ def test_scoring_validation_never_opens_test_audio(corpus: Path, tmp_path: Path)
 def test_the_random_encoder_is_what_training_starts_from(comparison: Comparison, settings: CompareRecipe) -> None:
     run = comparison.runs["cpc"][1]
     start = checkpoint.load_encoder(run / "checkpoints" / "step-00000000")
-    untrained = systems._untrained(settings, "cpc", 1, checkpoint.load_objective(run).encoder)
+    untrained = systems.untrained(settings, "cpc", 1, checkpoint.load_objective(run).encoder)
     for name, tensor in start.state_dict().items():
         assert torch.equal(tensor, untrained.encoder.state_dict()[name]), name
 
