@@ -32,7 +32,7 @@ from ssl_tt.errors import InputError
 from ssl_tt.training import budget, checkpoint, corpora, probe
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
 from ssl_tt.training.cost import Cost
-from ssl_tt.training.frame_tasks import FRAME_TASKS, scored
+from ssl_tt.training.frame_tasks import FRAME_TASKS, fitted, scored
 from ssl_tt.training.pretrain import pretrain
 from ssl_tt.training.systems import System, check_representations, count_systems, frame_rate_hz, systems
 from ssl_tt.turns import metrics
@@ -100,6 +100,8 @@ def compare(
     seconds: dict[str, float] = {}
     with _timed(seconds, "corpora"):
         pretrain_splits, probe_splits = corpora.conversations(recipe, workdir)
+        # What cannot be probed is refused before hours are spent on pretraining.
+        asked = _asked(recipe, probe_splits, _phones(recipe, workdir))
     with _timed(seconds, "pretraining"):
         runs: dict[str, list[Path]] = {name: [] for name in recipe.objectives}
         for name, steps in budget.steps(recipe).items():
@@ -107,7 +109,7 @@ def compare(
                 planned = _pretrain_recipe(recipe, name, steps, seed)
                 run = made.setdefault(recipes.dump(planned), out / "runs" / f"{name}-seed{seed}")
                 runs[name].append(pretrain(planned, run, splits=pretrain_splits, quiet=quiet))
-    return _scored(recipe, runs, probe_splits, out, seconds, quiet=quiet, workdir=workdir)
+    return _scored(recipe, runs, asked, out, seconds, quiet=quiet, workdir=workdir)
 
 
 def probe_run(
@@ -143,14 +145,15 @@ def probe_run(
     seconds: dict[str, float] = {}
     with _timed(seconds, "corpora"):
         probe_splits = corpora.conversations(recipe, workdir)[1]
+        asked = _asked(recipe, probe_splits, _phones(recipe, workdir))
     runs: dict[str, list[Path]] = {trained.objective.kind: [run]}
-    return _scored(recipe, runs, probe_splits, out, seconds, quiet=quiet, workdir=workdir)
+    return _scored(recipe, runs, asked, out, seconds, quiet=quiet, workdir=workdir)
 
 
 def _scored(
     recipe: CompareRecipe,
     runs: dict[str, list[Path]],
-    probe_splits: corpora.Splits,
+    asked: tuple[probe.Asked, probe.Asked],
     out: Path,
     seconds: dict[str, float],
     *,
@@ -158,8 +161,8 @@ def _scored(
     workdir: Path,
 ) -> Comparison:
     """Probe the runs and the baselines, and write down how they compare."""
+    train, test = asked
     with _timed(seconds, "probes"):
-        train, test = _asked(recipe, probe_splits, _phones(recipe, workdir))
         draws = metrics.draws(len(test.questions), recipe.probe.bootstrap, _DRAWS_SEED)
         found: Results = {}
         for system in tqdm(systems(recipe, runs), "probe", count_systems(recipe), unit="system", disable=quiet):
@@ -241,6 +244,9 @@ def _asked(recipe: CompareRecipe, splits: corpora.Splits, phones: Phones) -> tup
                 f"{config.preset} in the training conversations, expected both: add conversations, or drop the task"
             )
         test = _with_stretch(test, rate)
+    for task in FRAME_TASKS:
+        if task in config.tasks:
+            fitted(task, train, test, config.folds)  # which refuses too few
     return train, test
 
 
@@ -314,6 +320,8 @@ def _key(system: System, recipe: CompareRecipe, train: probe.Asked, test: probe.
     facts = [system.identity, list(system.costs), recipe.probe.model_dump(mode="json"), len(train.questions), asked]
     if "phone" in recipe.probe.tasks:
         facts += [question.phones.tolist() for question in (*train.questions, *test.questions)]
+    if "speaker" in recipe.probe.tasks:
+        facts += [question.conversation.speakers for question in test.questions]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

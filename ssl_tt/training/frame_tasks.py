@@ -56,13 +56,20 @@ class Rows:
 
 
 def fitted(task: str, train: Asked, asked: Asked, folds: int) -> tuple[Rows, Asked]:
-    """The rows that a task's line is fitted on, and whose frames they are."""
-    if task != "speaker":
-        return _rows(task, train), train
-    rows = _rows(task, asked)
-    place = _place_in_conversation(asked)[rows.frame]
-    # Folds by conversation would hold out whole speakers: here they are stretches of time, everyone in each.
-    return replace(rows, group=(2 * folds * place).astype(np.int64))[place < 0.5], asked
+    """The rows that a task's line is fitted on, and whose frames they are; InputError if they are too few for that."""
+    of = asked if task == "speaker" else train
+    rows = _rows(task, of)
+    if task == "speaker":
+        place = _place_in_conversation(asked)[rows.frame]
+        # Folds by conversation would hold out whole speakers: here they are stretches of time, everyone in each.
+        rows = replace(rows, group=(2 * folds * place).astype(np.int64))[place < 0.5]
+    classes, groups = len(np.unique(rows.label)), len(np.unique(rows.group))
+    if classes < 2 or groups < 2:
+        raise InputError(
+            f"{task}: {classes} classes in {groups} parts to hold out, expected two of each to fit on: give more "
+            f"{'conversations to score' if task == 'speaker' else 'training conversations'}, or drop the task"
+        )
+    return rows, of
 
 
 def scored(task: str, asked: Asked) -> Rows:
@@ -76,15 +83,10 @@ def answer(
 ) -> tuple[NDArray[np.str_] | Floats, float]:
     """Labels [P] of the rows asked about, or, of voice activity, scores of speech [P]; and the C that was chosen.
 
-    rows, features [F, 2, D]: to fit on; of the others, only which frames they are is looked at.
+    rows, features [F, 2, D]: to fit on, as `fitted` gives them; of the others, only which frames they are is looked at.
     """
     classes = np.unique(rows.label)
     groups = np.unique(rows.group)
-    if len(classes) < 2 or len(groups) < 2:
-        raise InputError(
-            f"{task}: {len(classes)} classes in {len(groups)} parts to hold out, expected two of each to fit on: give "
-            "more training conversations, or drop the task"
-        )
     x = rows.of(features)
     parts = np.array_split(groups, min(config.folds, len(groups)))
     held_out = [np.flatnonzero(np.isin(rows.group, part)) for part in parts]

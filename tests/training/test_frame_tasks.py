@@ -178,11 +178,21 @@ def test_a_class_that_training_lacks_is_an_error() -> None:
     assert probe.score(said, renamed, DRAWS).values["phone"]["accuracy"][0] == pytest.approx(1 - share)
 
 
-def test_one_class_alone_is_refused() -> None:
-    silent = Asked([replace(q, phones=np.full_like(q.phones, "a")) for q in TRAIN.questions])
+@pytest.mark.parametrize(("phone", "found"), [("a", "1 classes in 4 parts"), ("", "0 classes in 0 parts")])
+def test_too_few_classes_are_refused_whoever_answers(phone: str, found: str) -> None:
+    uniform = Asked([replace(q, phones=np.full_like(q.phones, phone)) for q in TRAIN.questions])
     config = CONFIG.model_copy(update={"tasks": ("phone",)})
-    with pytest.raises(InputError, match="phone: 1 classes in 4 parts to hold out, expected two of each"):
-        probe.answer(read(telling(TRAIN, "phone")), silent, read(telling(TEST, "phone")), TEST, config)
+    message = f"phone: {found} to hold out, expected two of each to fit on: give more training conversations"
+    with pytest.raises(InputError, match=message):
+        probe.answer(read(telling(TRAIN, "phone")), uniform, read(telling(TEST, "phone")), TEST, config)
+    with pytest.raises(InputError, match=message):
+        probe.answer_majority(uniform, TEST, config)
+
+
+def test_speakers_who_are_never_alone_are_refused() -> None:
+    together = Asked([replace(q, activity=np.ones_like(q.activity)) for q in TEST.questions])
+    with pytest.raises(InputError, match="speaker: 0 classes .* give more conversations to score"):
+        fitted("speaker", TRAIN, together, folds=3)
 
 
 def test_least_squares_is_that_of_scikit_learn_and_its_penalty_of_least_error_on_folds_left_out() -> None:
