@@ -88,8 +88,8 @@ def read_phones(manifest: Path, conversations: Sequence[Conversation]) -> Phones
             first = line_of.setdefault((line.conversation, line.speaker), number)
             if first != number:
                 raise InputError(
-                    f"{where}: speaker {line.speaker!r} of {line.conversation!r} again, after line {first}: expected all "
-                    "phones of a speaker in one line"
+                    f"{where}: speaker {line.speaker!r} of {line.conversation!r} again, after line {first}: "
+                    "expected all phones of a speaker in one line"
                 )
             spoken = [Phone(*phone) for phone in line.phones]
             _check(spoken, conversation.duration_seconds, where)

@@ -81,7 +81,11 @@ def scored(task: str, asked: Asked) -> Rows:
 def answer(
     task: str, rows: Rows, features: NDArray[np.float32], asked: Rows, wanted: NDArray[np.float32], config: ProbeConfig
 ) -> tuple[NDArray[np.str_] | Floats, float]:
-    """Labels [P] of the rows asked about, or, of voice activity, scores of speech [P]; and the C that was chosen.
+    """Labels [P] of the rows asked about, or, of voice activity, scores [P]; and the C that was chosen.
+
+    From a score of 0 on the answer is speech: halfway between the mean scores of the two classes in what was fitted,
+    where linear discriminant analysis cuts if both weigh alike (Hastie et al. 2009, section 4.3), as they do in the
+    metric.
 
     rows, features [F, 2, D]: to fit on, as `fitted` gives them; of the others, only which frames they are is looked at.
     """
@@ -98,14 +102,20 @@ def answer(
     line: Line = fit_ridge([blocks(fold) for fold in held_out], *moments(x), config.regularisation)
     said = line(asked.of(wanted))
     if task == "voice_activity":
-        return said[:, 1] - said[:, 0], line.regularisation  # classes are "silence", "speech"
+        known, speech = _contrast(line(x)), rows.label == "speech"
+        return _contrast(said) - (known[speech].mean() + known[~speech].mean()) / 2, line.regularisation
     return classes[said.argmax(axis=1)], line.regularisation
+
+
+def _contrast(scores: Floats) -> Floats:
+    """Scores of speech against silence [P] of those of both classes [P, 2], which are in the order of their names."""
+    return scores[:, 1] - scores[:, 0]
 
 
 def majority(task: str, rows: Rows, asked: Rows) -> NDArray[np.str_] | Floats:
     """The most frequent class of what would be fitted on, for every row."""
     if task == "voice_activity":
-        return np.zeros(len(asked.label))
+        return np.full(len(asked.label), 1.0 if np.mean(rows.label == "speech") >= 0.5 else -1.0)
     classes, counts = np.unique(rows.label, return_counts=True)
     return np.full(len(asked.label), classes[counts.argmax()])
 
@@ -115,12 +125,18 @@ def score(
 ) -> dict[str, Floats]:
     """Scores under every draw of conversations, NaN where there is nothing to score.
 
-    ROC AUC of voice activity. Else accuracy, the share of frames that are right, and macro recall, the mean over the
-    classes that are drawn of that share among theirs: some speakers are heard in many conversations.
+    ROC AUC and balanced accuracy of voice activity. Else accuracy, the share of frames that are right, and macro
+    recall, the mean over the classes that are drawn of that share among theirs: some speakers are heard in many
+    conversations.
     """
     if task == "voice_activity":
-        pairs = metrics.concordance(asked.label == "speech", said, asked.conversation, n_conversations)
-        return {"roc_auc": metrics.roc_auc(pairs, draws)}
+        speech = asked.label == "speech"
+        pairs = metrics.concordance(speech, said, asked.conversation, n_conversations)
+        confusion = metrics.confusion_counts(speech, said >= 0, asked.conversation, n_conversations)
+        return {
+            "roc_auc": metrics.roc_auc(pairs, draws),
+            "balanced_accuracy": metrics.balanced_accuracy(np.tensordot(draws, confusion, axes=1)),
+        }
     classes, place = np.unique(asked.label, return_inverse=True)
     cells, shape = asked.conversation * len(classes) + place, (n_conversations, len(classes))
     n = draws @ np.bincount(cells, minlength=np.prod(shape)).reshape(shape)  # [draws, classes]

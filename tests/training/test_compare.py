@@ -14,6 +14,7 @@ from ssl_tt import recipe
 from ssl_tt.data.audio import write_wav
 from ssl_tt.data.conversation import Conversation, Segment
 from ssl_tt.data.manifest import read_manifest, write_manifest
+from ssl_tt.data.phones import PHONES, Phone, write_phones
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import (
     CPCConfig,
@@ -26,6 +27,7 @@ from ssl_tt.objectives.config import (
 from ssl_tt.training import checkpoint, compare, probe, systems
 from ssl_tt.training.compare import Comparison
 from ssl_tt.training.config import CompareRecipe
+from ssl_tt.training.frame_tasks import FRAME_TASKS
 
 SAMPLE_RATE_HZ = 16000
 SPLITS = ("train",) * 4 + ("validation",) * 2 + ("test",) * 3
@@ -75,8 +77,11 @@ SYSTEMS = {
 
 
 def write_corpus(folder: Path) -> None:
-    """Nine dialogues of eight turns of 1.3 s, with silences of 0.4 s between; the simulator's files beside them."""
-    conversations, truths = [], []
+    """Nine dialogues of eight turns of 1.3 s, with silences of 0.4 s between; the simulator's files beside them.
+
+    The first half second of a turn is the phone "a", the rest "b".
+    """
+    conversations, truths, phones = [], [], {}
     for number, split in enumerate(SPLITS):
         rng = np.random.default_rng(number)
         name, start, speaker = f"dialogue-{number}", 0.0, 0
@@ -93,6 +98,9 @@ def write_corpus(folder: Path) -> None:
             posterior = 0.75 if shift == (turn % 4 != 3) else 0.25
             truths.append({"conversation": name, "start_seconds": end, "posterior": posterior})
             start, speaker = round(end + 0.4, 3), 1 - speaker if shift else speaker
+        phones[name] = [
+            [phone for a, b in side for phone in (Phone(a, a + 0.5, "a"), Phone(a + 0.5, b, "b"))] for side in segments
+        ]
         path = folder / "audio" / f"{name}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_wav(path, samples.astype(np.float32), SAMPLE_RATE_HZ)
@@ -113,6 +121,7 @@ def write_corpus(folder: Path) -> None:
     (folder / "truth.jsonl").write_text("".join(json.dumps(truth) + "\n" for truth in truths))
     description = {"bayes_balanced_accuracy": 0.75, "config": {"shift_probability": 0.5}}
     (folder / "simulation.json").write_text(json.dumps(description))
+    write_phones(folder / PHONES, conversations, phones)
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +329,18 @@ def test_recipes_that_ask_for_what_is_not_there_are_refused_at_once(
     assert not (tmp_path / "out").exists()
 
 
+def test_what_cannot_be_probed_is_refused_before_anything_is_trained(corpus: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    (copy / PHONES).unlink()
+    with pytest.raises(InputError, match=r"phones\.jsonl: No such file"):
+        compare.compare(load(copy, "--probe.tasks", "phone"), tmp_path / "out", quiet=True)
+    write_phones(copy / PHONES, [], {})
+    with pytest.raises(InputError, match="phone: 0 classes in 0 parts"):
+        compare.compare(load(copy, "--probe.tasks", "phone"), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out" / "runs").exists()
+
+
 def test_a_folder_of_something_else_is_left_alone(settings: CompareRecipe, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("mine")
     with pytest.raises(InputError, match="holds other files"):
@@ -352,6 +373,66 @@ def test_one_run_scores_by_itself_as_it_does_in_the_comparison(
     assert alone.recipe.seeds == (1,)
     assert {row["system"] for row in alone.rows} >= {"majority", "activity_history", "logmel", "random", "vqvae"}
     assert values["shift_hold", "balanced_accuracy"] == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def kept(comparison: Comparison, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """What is kept of a frame by one run of the comparison."""
+    options = ["--probe.tasks", *FRAME_TASKS, "--probe.frame_every_seconds", "0.1"]
+    run = comparison.runs["cpc"][0]
+    return compare.probe_run(load(corpus, *options), run, tmp_path_factory.mktemp("kept") / "out", quiet=True)
+
+
+def test_all_but_who_is_told_who_speaks_are_asked_what_they_keep_of_a_frame(kept: Comparison, corpus: Path) -> None:
+    systems = {name for name in SYSTEMS if name[0] not in ("activity_history", "vqvae")}
+    for task, metrics in (
+        ("voice_activity", {"roc_auc", "balanced_accuracy"}),
+        ("speaker", {"accuracy", "macro_recall"}),
+        ("phone", {"accuracy", "macro_recall"}),
+    ):
+        rows = [row for row in kept.rows if row["task"] == task]
+        assert {(row["system"], row["representation"]) for row in rows} == systems
+        assert {row["metric"] for row in rows} == metrics
+        assert {row["n_conversations"] for row in rows} == {3}
+        assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+        assert {row["metric"] for row in kept.differences if row["task"] == task} == metrics
+    assert not any("activity_history" in (row["system"], row.get("other")) for row in (*kept.rows, *kept.differences))
+
+    def values(system: str) -> dict[tuple[str, str], float]:
+        return {(row["task"], row["metric"]): row["value"] for row in kept.rows if row["system"] == system}
+
+    heard, guessed = values("logmel"), values("majority")
+    assert heard["voice_activity", "roc_auc"] > 0.95  # speech is 40 dB above the room
+    assert heard["voice_activity", "balanced_accuracy"] > 0.9
+    assert heard["phone", "macro_recall"] > guessed["phone", "macro_recall"]
+    assert guessed["voice_activity", "balanced_accuracy"] == guessed["voice_activity", "roc_auc"] == 0.5
+    assert guessed["phone", "macro_recall"] == 0.5
+    # Future activity is known until 15 s, so who it is is asked from 7.5 s on: of those who speak then.
+    spoken = [side for c in read_manifest(corpus / "manifest.jsonl") if c.split == "test" for side in c.segments or ()]
+    later = [side for side in spoken if any(end > 7.6 for _, end in side)]
+    assert guessed["speaker", "macro_recall"] == pytest.approx(1 / len(later))
+    share = {row["class_share"] for row in kept.rows if row["task"] == "voice_activity"}
+    seconds = sum(min(end, 15) - min(start, 15) for side in spoken for start, end in side)
+    assert share.pop() == pytest.approx(seconds / (15 * len(spoken)), abs=0.03)
+
+
+@pytest.mark.parametrize(("task", "anew"), [("speaker", True), ("voice_activity", False)])
+def test_other_names_of_speakers_are_scored_anew_where_they_are_asked_for(
+    comparison: Comparison, corpus: Path, tmp_path: Path, task: str, anew: bool
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    conversations = read_manifest(copy / "manifest.jsonl")
+    options = ["--probe.tasks", task, "--probe.baselines", "majority"]
+
+    def key() -> str:
+        compare.probe_run(load(copy, *options), comparison.runs["vqvae"][0], tmp_path / "out", quiet=True)
+        return str(json.loads((tmp_path / "out" / "probe" / "majority-seed0.json").read_bytes())["key"])
+
+    before = key()
+    renamed = [replace(c, speakers=(f"other {c.id}", c.speakers[1])) for c in conversations]
+    write_manifest(copy / "manifest.jsonl", renamed)
+    assert (key() != before) == anew
 
 
 def test_what_is_no_finished_run_is_not_probed(settings: CompareRecipe, corpus: Path, tmp_path: Path) -> None:
