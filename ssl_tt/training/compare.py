@@ -32,7 +32,7 @@ from ssl_tt.errors import InputError
 from ssl_tt.training import budget, checkpoint, corpora, probe
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
 from ssl_tt.training.cost import Cost
-from ssl_tt.training.frame_tasks import FRAME_TASKS, fitted, scored
+from ssl_tt.training.frame_tasks import FRAME_TASKS, count_classes, fitted, scored
 from ssl_tt.training.pretrain import pretrain
 from ssl_tt.training.systems import System, check_representations, count_systems, frame_rate_hz, systems
 from ssl_tt.turns import metrics
@@ -66,7 +66,8 @@ class Comparison:
     labels: dict[str, str]
     """What the shift and hold labels of each probed corpus rest on: "cue", "proxy", "annotated" or "detected"."""
     counts: dict[str, dict[str, int]]
-    """For each split: `conversations`, `shift`, `hold`, `frames`."""
+    """For each split: `conversations`, `shift`, `hold`, `frames`; where they are asked for, how many `speakers` are
+    heard alone, and how many different `phones`."""
     belief: dict[str, Any] | None
     """A stretch of one scored conversation: `conversation`, `start_seconds`, `frame_rate_hz`, `activity` [T, 2] bool,
     `events` (list of Event, frames counted from the stretch's start), `systems`: name -> p(shift) [T]."""
@@ -175,7 +176,7 @@ def _scored(
         runs=runs,
         ceiling=_ceiling(recipe, test, workdir),
         labels=_labels(recipe, workdir),
-        counts={"train": _counts(train), recipe.probe.evaluate_on: _counts(test)},
+        counts={"train": _counts(recipe, train), recipe.probe.evaluate_on: _counts(recipe, test)},
         belief=_belief(recipe, test, found),
         examples=_examples(recipe, test, runs),
         horizons={system: each.scores.horizons for system, each in _main(found) if each.scores.horizons is not None},
@@ -477,13 +478,15 @@ def _examples(
     return found
 
 
-def _counts(asked: probe.Asked) -> dict[str, int]:
-    return {
+def _counts(recipe: CompareRecipe, asked: probe.Asked) -> dict[str, int]:
+    counts = {
         "conversations": len(asked.questions),
         "shift": int(asked.shift.sum()),
         "hold": int((~asked.shift).sum()),
         "frames": len(asked.frame_conversation),
     }
+    classes = {f"{task}s": count_classes(task, asked) for task in ("speaker", "phone") if task in recipe.probe.tasks}
+    return counts | classes
 
 
 # ------------------------------------------------------------------------------------------------- labels, ceiling

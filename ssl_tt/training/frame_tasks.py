@@ -78,6 +78,11 @@ def scored(task: str, asked: Asked) -> Rows:
     return rows if task != "speaker" else rows[_place_in_conversation(asked)[rows.frame] >= 0.5]
 
 
+def count_classes(task: str, asked: Asked) -> int:
+    """How many classes a task has in all of these questions."""
+    return len(np.unique(_rows(task, asked).label))
+
+
 def answer(
     task: str, rows: Rows, features: NDArray[np.float32], asked: Rows, wanted: NDArray[np.float32], config: ProbeConfig
 ) -> tuple[NDArray[np.str_] | Floats, float]:
@@ -130,9 +135,9 @@ def score(
     conversations.
     """
     if task == "voice_activity":
-        speech = asked.label == "speech"
-        pairs = metrics.concordance(speech, said, asked.conversation, n_conversations)
-        confusion = metrics.confusion_counts(speech, said >= 0, asked.conversation, n_conversations)
+        speech, scores = asked.label == "speech", np.asarray(said, dtype=np.float64)
+        pairs = metrics.concordance(speech, scores, asked.conversation, n_conversations)
+        confusion = metrics.confusion_counts(speech, scores >= 0, asked.conversation, n_conversations)
         return {
             "roc_auc": metrics.roc_auc(pairs, draws),
             "balanced_accuracy": metrics.balanced_accuracy(np.tensordot(draws, confusion, axes=1)),

@@ -24,6 +24,9 @@ from ssl_tt.objectives.config import (
     VQVAE2Config,
     VQVAEPart,
 )
+from ssl_tt.report.findings import findings
+from ssl_tt.report.html import page
+from ssl_tt.report.tables import terminal
 from ssl_tt.training import checkpoint, compare, probe, systems
 from ssl_tt.training.compare import Comparison
 from ssl_tt.training.config import CompareRecipe
@@ -407,6 +410,8 @@ def test_all_but_who_is_told_who_speaks_are_asked_what_they_keep_of_a_frame(kept
     assert heard["phone", "macro_recall"] > guessed["phone", "macro_recall"]
     assert guessed["voice_activity", "balanced_accuracy"] == guessed["voice_activity", "roc_auc"] == 0.5
     assert guessed["phone", "macro_recall"] == 0.5
+    assert (kept.counts["train"]["speakers"], kept.counts["test"]["speakers"]) == (8, 6)
+    assert kept.counts["train"]["phones"] == kept.counts["test"]["phones"] == 2
     # Future activity is known until 15 s, so who it is is asked from 7.5 s on: of those who speak then.
     spoken = [side for c in read_manifest(corpus / "manifest.jsonl") if c.split == "test" for side in c.segments or ()]
     later = [side for side in spoken if any(end > 7.6 for _, end in side)]
@@ -433,6 +438,19 @@ def test_other_names_of_speakers_are_scored_anew_where_they_are_asked_for(
     renamed = [replace(c, speakers=(f"other {c.id}", c.speakers[1])) for c in conversations]
     write_manifest(copy / "manifest.jsonl", renamed)
     assert (key() != before) == anew
+
+
+def test_every_task_of_a_frame_is_in_the_report(kept: Comparison) -> None:
+    shown, printed = page(kept), terminal(kept)
+    for title in "Voice activity: ROC AUC", "Speaker: macro recall", "Phone: accuracy":
+        assert title in shown
+        assert title in printed
+    sentences = findings(kept)
+    for does in "tells speech from silence at", "tells speakers apart at", "tells phones apart at":
+        assert sum(does in sentence for sentence in sentences) == 1
+    (of_phones,) = (sentence for sentence in sentences if "phones apart" in sentence)
+    assert "the majority" in of_phones
+    assert shown.count("Dashed: chance.") == 3
 
 
 def test_what_is_no_finished_run_is_not_probed(settings: CompareRecipe, corpus: Path, tmp_path: Path) -> None:
