@@ -15,6 +15,7 @@ from ssl_tt.data.audio import write_wav
 from ssl_tt.data.conversation import Conversation, Segment
 from ssl_tt.data.manifest import read_manifest, write_manifest
 from ssl_tt.data.phones import PHONES, Phone, write_phones
+from ssl_tt.data.simulate.config import SimulateConfig
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import (
     CPCConfig,
@@ -31,6 +32,7 @@ from ssl_tt.training import checkpoint, compare, probe, systems
 from ssl_tt.training.compare import Comparison
 from ssl_tt.training.config import CompareRecipe
 from ssl_tt.training.frame_tasks import FRAME_TASKS
+from tests.data.simulate.simulated import write_textgrid
 
 SAMPLE_RATE_HZ = 16000
 SPLITS = ("train",) * 4 + ("validation",) * 2 + ("test",) * 3
@@ -451,6 +453,42 @@ def test_every_task_of_a_frame_is_in_the_report(kept: Comparison) -> None:
     (of_phones,) = (sentence for sentence in sentences if "phones apart" in sentence)
     assert "the majority" in of_phones
     assert shown.count("Dashed: chance.") == 3
+
+
+def test_phones_of_dialogues_spoken_again_are_asked_for(settings: CompareRecipe, tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="the extra respeak is not installed")
+    (tmp_path / "transcripts").mkdir()
+    words = (
+        "Good morning. What brings you here today?",
+        "I have a cough, and my throat hurts.",
+        "Since when? Any fever?",
+    )
+    for number, name in enumerate(("one", "two", "three", "four")):
+        for role in (0, 1):  # who say the same, one after the other, so that words do not tell them apart
+            turns = [(3.0 * turn + 0.3, words[(turn // 2 + number) % 3]) for turn in range(role, 12, 2)]
+            said = [(start, start + 2.4, text) for start, text in turns]
+            write_textgrid(tmp_path / "transcripts" / f"{name}_{'ab'[role]}.TextGrid", said, 40.0)
+    spoken = SimulateConfig(
+        voices="respoken",
+        transcripts=str(tmp_path / "transcripts"),
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        splits={"train": ("one", "two"), "validation": ("three",), "test": ("four",)},
+    )
+    asks = {"tasks": FRAME_TASKS, "baselines": ("majority", "logmel"), "frame_every_seconds": 0.04}
+    recipe = settings.model_copy(
+        update={
+            "simulate": {"spoken": spoken},
+            "data": settings.data.model_copy(update={"pretrain": ("spoken",)}),
+            "seeds": (0,),
+            "probe": settings.probe.model_copy(update=asks),
+        }
+    )
+    found = compare.compare(recipe, tmp_path / "out", quiet=True, workdir=tmp_path / "work")
+    score = {(row["system"], row["task"], row["metric"]): row["value"] for row in found.rows}
+    assert found.counts["train"]["phones"] > 20
+    assert score["logmel", "phone", "accuracy"] > score["majority", "phone", "accuracy"] + 0.2
+    assert score["logmel", "voice_activity", "balanced_accuracy"] > 0.85
+    assert score["logmel", "speaker", "macro_recall"] > score["majority", "speaker", "macro_recall"] == 0.5
 
 
 def test_what_is_no_finished_run_is_not_probed(settings: CompareRecipe, corpus: Path, tmp_path: Path) -> None:

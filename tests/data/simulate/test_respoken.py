@@ -85,6 +85,26 @@ def test_a_breathy_voice_does_not_depend_on_the_time_of_day() -> None:
     assert now
 
 
+def test_to_be_told_the_phones_changes_no_sample() -> None:
+    program = (
+        "import sys; from ssl_tt.data.simulate import espeak; "
+        "espeak._PHONEME_EVENTS = espeak._PHONEMES_IN_IPA = int(sys.argv[1]); "
+        "said = [espeak.say(text, espeak.EspeakVoice('en-gb-scotland+m3', 50, 50), 175) "
+        "for text in ('Papa, stop it. A cat?', 'Well, yes.')]; "
+        "sys.stdout.buffer.write(b''.join(speech.samples.tobytes() for speech in said)); "
+        "print(sum(len(speech.phones) for speech in said), file=sys.stderr)"
+    )
+
+    def spoken(flags: int) -> tuple[bytes, int]:
+        found = subprocess.run([sys.executable, "-c", program, str(flags)], check=True, capture_output=True)
+        return found.stdout, int(found.stderr)
+
+    (told, phones), (untold, none) = spoken(3), spoken(0)
+    assert told == untold
+    assert len(told) > 4 * 22050
+    assert (phones > 15, none) == (True, 0)
+
+
 def test_utterances_start_at_their_real_times_and_nobody_talks_over_themselves(
     transcripts: Path, tmp_path: Path
 ) -> None:
