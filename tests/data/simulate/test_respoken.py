@@ -151,6 +151,20 @@ def test_phones_are_where_they_sound(transcripts: Path, tmp_path: Path) -> None:
     assert min(vowels) > max(quiet), "phones are shifted against the sound"
 
 
+def test_a_corpus_of_before_there_were_phones_is_made_anew_only_by_hand(transcripts: Path, tmp_path: Path) -> None:
+    manifest = simulate(settings(transcripts), tmp_path / "corpus", quiet=True)
+    audio, phones = read_manifest(manifest)[0].sha256, manifest.with_name("phones.jsonl")
+    before = phones.read_bytes()
+    phones.unlink()
+    assert simulate(settings(transcripts), tmp_path / "corpus", quiet=True) == manifest
+    assert not phones.exists()
+    with pytest.raises(InputError, match=f"remove {manifest.parent} for it to be made anew"):
+        read_phones(manifest, read_manifest(manifest))
+    shutil.rmtree(manifest.parent)
+    simulate(settings(transcripts), tmp_path / "corpus", quiet=True)
+    assert (read_manifest(manifest)[0].sha256, phones.read_bytes()) == (audio, before)
+
+
 def test_people_keep_their_voice_and_their_split(transcripts: Path, tmp_path: Path) -> None:
     manifest = simulate(settings(transcripts), tmp_path / "corpus", quiet=True)
     monday1, monday2, tuesday = read_manifest(manifest)
