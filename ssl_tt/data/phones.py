@@ -56,8 +56,8 @@ def write_phones(path: Path, conversations: Sequence[Conversation], phones: Phon
 def read_phones(manifest: Path, conversations: Sequence[Conversation]) -> Phones:
     """The phones beside a manifest; of a speaker without a line there are none.
 
-    InputError, with the line, for what is no such line, names a conversation or speaker that there is not, or has times
-    that are out of order or outside the conversation; also if there is no such file.
+    InputError, with the line, for what is no such line, names a conversation or speaker that there is not or that had a
+    line before, or has times that are out of order or outside the conversation; also if there is no such file.
     """
     path = manifest.parent / PHONES
     try:
@@ -69,21 +69,28 @@ def read_phones(manifest: Path, conversations: Sequence[Conversation]) -> Phones
         ) from error
     known = {conversation.id: conversation for conversation in conversations}
     found: dict[str, list[Sequence[Phone]]] = {each.id: [()] * each.channels for each in conversations}
+    line_of: dict[tuple[str, str], int] = {}
     for number, text in enumerate(lines, start=1):
         if text.strip():
             where = f"{path} line {number}"
             try:
                 line = _Line.model_validate_json(text, strict=True)
             except ValidationError as error:
-                first = error.errors()[0]
-                name = ".".join(map(str, first["loc"]))
-                raise InputError(f"{where}: {name + ': ' if name else ''}{first['msg']}") from error
+                wrong = error.errors()[0]
+                name = ".".join(map(str, wrong["loc"]))
+                raise InputError(f"{where}: {name + ': ' if name else ''}{wrong['msg']}") from error
             if line.conversation not in known:
                 raise InputError(f"{where}: conversation {line.conversation!r} is not in {manifest.name}")
             conversation = known[line.conversation]
             if line.speaker not in conversation.speakers:
                 expected = " or ".join(map(repr, conversation.speakers))
                 raise InputError(f"{where}: speaker {line.speaker!r} of {line.conversation!r}, expected {expected}")
+            first = line_of.setdefault((line.conversation, line.speaker), number)
+            if first != number:
+                raise InputError(
+                    f"{where}: speaker {line.speaker!r} of {line.conversation!r} again, after line {first}: "
+                    "expected all phones of a speaker in one line"
+                )
             spoken = [Phone(*phone) for phone in line.phones]
             _check(spoken, conversation.duration_seconds, where)
             found[line.conversation][conversation.speakers.index(line.speaker)] = spoken

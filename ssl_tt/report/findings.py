@@ -9,7 +9,13 @@ from ssl_tt.report.tables import Row, interval, select, tasks, verdict
 if TYPE_CHECKING:
     from ssl_tt.training.compare import Comparison
 
-_DOES = {"shift_hold": "tells shift from hold", "future_activity": "foretells who will be speaking"}
+_DOES = {
+    "shift_hold": "tells shift from hold",
+    "future_activity": "foretells who will be speaking",
+    "voice_activity": "tells speech from silence",
+    "speaker": "tells speakers apart",
+    "phone": "tells phones apart",
+}
 
 
 def findings(comparison: "Comparison") -> list[str]:
@@ -60,8 +66,8 @@ def _against_baselines(row: Row, differences: Sequence[Row], labels: Mapping[str
     does = _DOES.get(row["task"], f"reaches, for {task},")
     at_chance = level is not None and row["low"] is not None and row["low"] <= level <= row["high"]
     opening = f"{subject} {does} at {score}" + (f", not distinguishable from chance ({level:g})" if at_chance else "")
-    # Chance has been named already, and majority is no better.
-    compared = _list(_comparisons([d for d in differences if d["other"] != "majority"]))
+    # Where chance is the same for all data, readers know it, and the majority is no better.
+    compared = _list(_comparisons([d for d in differences if d["other"] != "majority" or level is None]))
     return opening + (f": {compared}." if compared else ".")
 
 
@@ -112,7 +118,7 @@ def _best(rows: Sequence[Row]) -> Row | None:
 
 
 def _article(system: str) -> str:
-    return "the " if system == "random" else ""
+    return "the " if system in ("random", "majority") else ""
 
 
 def _score(row: Row, *, signed: bool = False, magnitude: bool = False) -> str:

@@ -114,14 +114,17 @@ def _scores(comparison: Comparison) -> Iterator[str]:
         metric = headline(rows, task)
         scored = [row for row in select(rows, task, metric) if row["value"] is not None]
         ceiling = comparison.ceiling["realised"] if comparison.ceiling and task == "shift_hold" else None
+        guessing = chance(metric, scored)
+        lines = [] if guessing is None else ["Dashed: chance"]
+        lines += [] if ceiling is None else ["solid: the Bayes ceiling on these events"]
         yield f"<h3>{escape(score_title(rows, task, labels))}</h3>"
         yield '<div class="task">' + table_element(score_table(rows, task))
         if scored:
             yield figure_element(
-                figures.scores(scored, metric, chance(metric), ceiling),
+                figures.scores(scored, metric, guessing, ceiling),
                 f"scores-{task}",
-                f"{score_title(rows, task, labels)}, {confidence} intervals. Dashed: chance"
-                + ("; solid: the Bayes ceiling on these events." if ceiling is not None else "."),
+                f"{score_title(rows, task, labels)}, {confidence} intervals."
+                + (f" {'; '.join(lines)}." if lines else ""),
             )
         if task == "future_activity" and comparison.horizons:
             yield figure_element(

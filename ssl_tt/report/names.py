@@ -109,9 +109,10 @@ def headline(rows: Sequence[dict[str, Any]], task: str) -> str:
     return usual if usual is not None and usual in metrics else metrics[0]
 
 
-def chance(metric: str) -> float | None:
-    """What guessing scores, where that does not depend on the data."""
-    return _CHANCE.get(metric)
+def chance(metric: str, rows: Sequence[dict[str, Any]] = ()) -> float | None:
+    """What guessing scores: the same for all data, or else what the majority does among these rows of the metric."""
+    majority = (row["value"] for row in rows if row["system"] == "majority")
+    return _CHANCE[metric] if metric in _CHANCE else next(majority, None)
 
 
 def colours(systems: Iterable[str]) -> dict[str, str]:

@@ -34,7 +34,7 @@ from ssl_tt.training import budget, checkpoint, corpora, grid, probe
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
 from ssl_tt.training.cost import Cost
 from ssl_tt.training.feature_windows import FeatureCache
-from ssl_tt.training.frame_tasks import FRAME_TASKS, scored
+from ssl_tt.training.frame_tasks import FRAME_TASKS, count_classes, fitted, scored
 from ssl_tt.training.pretrain import pretrain
 from ssl_tt.training.systems import System, check_representations, count_systems, frame_rate_hz, systems
 from ssl_tt.turns import metrics
@@ -68,7 +68,8 @@ class Comparison:
     labels: dict[str, str]
     """What the shift and hold labels of each probed corpus rest on: "cue", "proxy", "annotated" or "detected"."""
     counts: dict[str, dict[str, int]]
-    """For each split: `conversations`, `shift`, `hold`, `frames`."""
+    """For each split: `conversations`, `shift`, `hold`, `frames`; where they are asked for, how many `speakers` are
+    heard alone, and how many different `phones`."""
     belief: dict[str, Any] | None
     """A stretch of one scored conversation: `conversation`, `start_seconds`, `frame_rate_hz`, `activity` [T, 2] bool,
     `events` (list of Event, frames counted from the stretch's start), `systems`: name -> p(shift) [T]."""
@@ -102,6 +103,8 @@ def compare(
     seconds: dict[str, float] = {}
     with _timed(seconds, "corpora"):
         pretrain_splits, probe_splits = corpora.conversations(recipe, workdir)
+        # What cannot be probed is refused before hours are spent on pretraining.
+        asked = _asked(recipe, probe_splits, _phones(recipe, workdir))
     with _timed(seconds, "pretraining"):
         runs: dict[str, list[Path]] = {name: [] for name in recipe.objectives}
         for name, steps in budget.steps(recipe).items():
@@ -109,7 +112,7 @@ def compare(
                 planned = _pretrain_recipe(recipe, name, steps, seed)
                 run = made.setdefault(recipes.dump(planned), out / "runs" / f"{name}-seed{seed}")
                 runs[name].append(pretrain(planned, run, splits=pretrain_splits, quiet=quiet))
-    return _scored(recipe, runs, probe_splits, out, seconds, quiet=quiet, workdir=workdir)
+    return _scored(recipe, runs, asked, out, seconds, quiet=quiet, workdir=workdir)
 
 
 def probe_run(
@@ -145,14 +148,15 @@ def probe_run(
     seconds: dict[str, float] = {}
     with _timed(seconds, "corpora"):
         probe_splits = corpora.conversations(recipe, workdir)[1]
+        asked = _asked(recipe, probe_splits, _phones(recipe, workdir))
     runs: dict[str, list[Path]] = {trained.objective.kind: [run]}
-    return _scored(recipe, runs, probe_splits, out, seconds, quiet=quiet, workdir=workdir)
+    return _scored(recipe, runs, asked, out, seconds, quiet=quiet, workdir=workdir)
 
 
 def _scored(
     recipe: CompareRecipe,
     runs: dict[str, list[Path]],
-    probe_splits: corpora.Splits,
+    asked: tuple[probe.Asked, probe.Asked],
     out: Path,
     seconds: dict[str, float],
     *,
@@ -160,8 +164,8 @@ def _scored(
     workdir: Path,
 ) -> Comparison:
     """Probe the runs and the baselines, and write down how they compare."""
+    train, test = asked
     with _timed(seconds, "probes"):
-        train, test = _asked(recipe, probe_splits, _phones(recipe, workdir))
         draws = metrics.draws(len(test.questions), recipe.probe.bootstrap, _DRAWS_SEED)
         found: Results = {}
         for system in tqdm(systems(recipe, runs), "probe", count_systems(recipe), unit="system", disable=quiet):
@@ -179,7 +183,7 @@ def _scored(
         runs=runs,
         ceiling=_ceiling(recipe, test, workdir),
         labels=_labels(recipe, workdir),
-        counts={"train": _counts(train), recipe.probe.evaluate_on: _counts(test)},
+        counts={"train": _counts(recipe, train), recipe.probe.evaluate_on: _counts(recipe, test)},
         belief=_belief(recipe, test, found),
         examples=_examples(recipe, test, runs),
         horizons={system: each.scores.horizons for system, each in _main(found) if each.scores.horizons is not None},
@@ -248,6 +252,9 @@ def _asked(recipe: CompareRecipe, splits: corpora.Splits, phones: Phones) -> tup
                 f"{config.preset} in the training conversations, expected both: add conversations, or drop the task"
             )
         test = _with_stretch(test, rate)
+    for task in FRAME_TASKS:
+        if task in config.tasks:
+            fitted(task, train, test, config.folds)  # which refuses too few
     return train, test
 
 
@@ -366,6 +373,8 @@ def _key(who: list[Any], recipe: CompareRecipe, train: probe.Asked, test: probe.
     facts = [*who, recipe.probe.model_dump(mode="json"), len(train.questions), asked]
     if "phone" in recipe.probe.tasks:
         facts += [question.phones.tolist() for question in (*train.questions, *test.questions)]
+    if "speaker" in recipe.probe.tasks:
+        facts += [question.conversation.speakers for question in test.questions]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -534,13 +543,15 @@ def _examples(
     return found
 
 
-def _counts(asked: probe.Asked) -> dict[str, int]:
-    return {
+def _counts(recipe: CompareRecipe, asked: probe.Asked) -> dict[str, int]:
+    counts = {
         "conversations": len(asked.questions),
         "shift": int(asked.shift.sum()),
         "hold": int((~asked.shift).sum()),
         "frames": len(asked.frame_conversation),
     }
+    classes = {f"{task}s": count_classes(task, asked) for task in ("speaker", "phone") if task in recipe.probe.tasks}
+    return counts | classes
 
 
 # ------------------------------------------------------------------------------------------------- labels, ceiling

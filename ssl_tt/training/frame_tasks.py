@@ -56,13 +56,20 @@ class Rows:
 
 
 def fitted(task: str, train: Asked, asked: Asked, folds: int) -> tuple[Rows, Asked]:
-    """The rows that a task's line is fitted on, and whose frames they are."""
-    if task != "speaker":
-        return _rows(task, train), train
-    rows = _rows(task, asked)
-    place = _place_in_conversation(asked)[rows.frame]
-    # Folds by conversation would hold out whole speakers: here they are stretches of time, everyone in each.
-    return replace(rows, group=(2 * folds * place).astype(np.int64))[place < 0.5], asked
+    """The rows that a task's line is fitted on, and whose frames they are; InputError if they are too few for that."""
+    of = asked if task == "speaker" else train
+    rows = _rows(task, of)
+    if task == "speaker":
+        place = _place_in_conversation(asked)[rows.frame]
+        # Folds by conversation would hold out whole speakers: here they are stretches of time, everyone in each.
+        rows = replace(rows, group=(2 * folds * place).astype(np.int64))[place < 0.5]
+    classes, groups = len(np.unique(rows.label)), len(np.unique(rows.group))
+    if classes < 2 or groups < 2:
+        raise InputError(
+            f"{task}: {classes} classes in {groups} parts to hold out, expected two of each to fit on: give more "
+            f"{'conversations to score' if task == 'speaker' else 'training conversations'}, or drop the task"
+        )
+    return rows, of
 
 
 def scored(task: str, asked: Asked) -> Rows:
@@ -71,20 +78,24 @@ def scored(task: str, asked: Asked) -> Rows:
     return rows if task != "speaker" else rows[_place_in_conversation(asked)[rows.frame] >= 0.5]
 
 
+def count_classes(task: str, asked: Asked) -> int:
+    """How many classes a task has in all of these questions."""
+    return len(np.unique(_rows(task, asked).label))
+
+
 def answer(
     task: str, rows: Rows, features: NDArray[np.float32], asked: Rows, wanted: NDArray[np.float32], config: ProbeConfig
 ) -> tuple[NDArray[np.str_] | Floats, float]:
-    """Labels [P] of the rows asked about, or, of voice activity, scores of speech [P]; and the C that was chosen.
+    """Labels [P] of the rows asked about, or, of voice activity, scores [P]; and the C that was chosen.
 
-    rows, features [F, 2, D]: to fit on; of the others, only which frames they are is looked at.
+    From a score of 0 on the answer is speech: halfway between the mean scores of the two classes in what was fitted,
+    where linear discriminant analysis cuts if both weigh alike (Hastie et al. 2009, section 4.3), as they do in the
+    metric.
+
+    rows, features [F, 2, D]: to fit on, as `fitted` gives them; of the others, only which frames they are is looked at.
     """
     classes = np.unique(rows.label)
     groups = np.unique(rows.group)
-    if len(classes) < 2 or len(groups) < 2:
-        raise InputError(
-            f"{task}: {len(classes)} classes in {len(groups)} parts to hold out, expected two of each to fit on: give "
-            "more training conversations, or drop the task"
-        )
     x = rows.of(features)
     parts = np.array_split(groups, min(config.folds, len(groups)))
     held_out = [np.flatnonzero(np.isin(rows.group, part)) for part in parts]
@@ -96,14 +107,20 @@ def answer(
     line: Line = fit_ridge([blocks(fold) for fold in held_out], *moments(x), config.regularisation)
     said = line(asked.of(wanted))
     if task == "voice_activity":
-        return said[:, 1] - said[:, 0], line.regularisation  # classes are "silence", "speech"
+        known, speech = _contrast(line(x)), rows.label == "speech"
+        return _contrast(said) - (known[speech].mean() + known[~speech].mean()) / 2, line.regularisation
     return classes[said.argmax(axis=1)], line.regularisation
+
+
+def _contrast(scores: Floats) -> Floats:
+    """Scores of speech against silence [P] of those of both classes [P, 2], which are in the order of their names."""
+    return scores[:, 1] - scores[:, 0]
 
 
 def majority(task: str, rows: Rows, asked: Rows) -> NDArray[np.str_] | Floats:
     """The most frequent class of what would be fitted on, for every row."""
     if task == "voice_activity":
-        return np.zeros(len(asked.label))
+        return np.full(len(asked.label), 1.0 if np.mean(rows.label == "speech") >= 0.5 else -1.0)
     classes, counts = np.unique(rows.label, return_counts=True)
     return np.full(len(asked.label), classes[counts.argmax()])
 
@@ -113,21 +130,27 @@ def score(
 ) -> dict[str, Floats]:
     """Scores under every draw of conversations, NaN where there is nothing to score.
 
-    ROC AUC of voice activity. Else accuracy, the share of frames that are right, and macro recall, the mean over the
-    classes that are drawn of that share among theirs: some speakers are heard in many conversations.
+    ROC AUC and balanced accuracy of voice activity. Else accuracy, the share of frames that are right, and macro
+    recall, the mean over the classes of that share among theirs, as some speakers are heard in many conversations. In
+    a draw a class weighs by how many of its frames are drawn, of all that it has: classes that are not drawn are left
+    out without moving the mean towards those that always are.
     """
     if task == "voice_activity":
-        pairs = metrics.concordance(asked.label == "speech", said, asked.conversation, n_conversations)
-        return {"roc_auc": metrics.roc_auc(pairs, draws)}
+        speech, scores = asked.label == "speech", np.asarray(said, dtype=np.float64)
+        pairs = metrics.concordance(speech, scores, asked.conversation, n_conversations)
+        confusion = metrics.confusion_counts(speech, scores >= 0, asked.conversation, n_conversations)
+        return {
+            "roc_auc": metrics.roc_auc(pairs, draws),
+            "balanced_accuracy": metrics.balanced_accuracy(np.tensordot(draws, confusion, axes=1)),
+        }
     classes, place = np.unique(asked.label, return_inverse=True)
     cells, shape = asked.conversation * len(classes) + place, (n_conversations, len(classes))
     n = draws @ np.bincount(cells, minlength=np.prod(shape)).reshape(shape)  # [draws, classes]
     right = draws @ np.bincount(cells, weights=said == asked.label, minlength=np.prod(shape)).reshape(shape)
     with np.errstate(invalid="ignore"):
-        recall = np.where(n > 0, right / n, 0.0)
         return {
             "accuracy": right.sum(axis=1) / n.sum(axis=1),
-            "macro_recall": recall.sum(axis=1) / (n > 0).sum(axis=1),
+            "macro_recall": (right / n[0]).sum(axis=1) / (n / n[0]).sum(axis=1),  # the first draw is of all, once
         }
 
 

@@ -38,6 +38,11 @@ def test_speakers_without_a_line_have_no_phones(tmp_path: Path) -> None:
         ({"conversation": "call", "speaker": "ann", "phones": [[0, 0.4, ""]]}, "expected labels"),
         ({"conversation": "call", "speaker": "ann", "phones": [[0, 2.5, "a"]]}, "after the 2.0 s of the conversation"),
         ({"conversation": "call", "speaker": "ann", "phones": [[0, "x", "a"]]}, "phones.0.1"),
+        ('{"conversation": "call", "speaker": "ann", "phones": [[NaN, 1, "a"]]}', "finite number"),
+        (
+            "\n" + 2 * '{"conversation": "call", "speaker": "ann", "phones": []}\n',
+            "line 3: speaker 'ann' of 'call' again",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused_in_one_line(tmp_path: Path, line: object, refused: str) -> None:

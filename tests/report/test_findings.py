@@ -64,6 +64,15 @@ def test_a_score_whose_interval_holds_chance_is_said_to_be_at_chance(comparison,
     assert ("not distinguishable from chance (0.5)" in sentences[0]) is at_chance
 
 
+def test_where_chance_depends_on_the_data_the_majority_is_named(comparison):
+    rows = [made_up.row("phone", "accuracy", name, "encoder", 0.4, 0.02) for name in ("cpc", "vqvae")]
+    differences = [made_up.difference("phone", "accuracy", "cpc", "majority", 0.3, 0.02, "none")]
+    assert findings(replace(comparison, rows=rows, differences=differences))[0] == (
+        "CPC's frozen encoder tells phones apart at 0.400 [0.380, 0.420] accuracy: 0.300 [0.280, 0.320] above the "
+        "majority."
+    )
+
+
 def test_the_objectives_own_output_speaks_for_it_and_not_its_best_representation(comparison):
     assert findings(comparison)[0].startswith("CPC's frozen encoder tells shift from hold at 0.712 ")
     assert "The highest score for shift or hold is that of CPC context: 0.731 [0.710, 0.752]." in findings(comparison)

@@ -130,6 +130,17 @@ def test_every_figure_is_on_the_page_with_a_caption(text):
     assert tags.count("figure") == tags.count("svg") == tags.count("figcaption") == 11
 
 
+def test_a_caption_names_only_the_lines_that_are_drawn(comparison, text):
+    assert "Dashed: chance; solid: the Bayes ceiling on these events." in text
+    rows = [made_up.row("phone", "accuracy", name, "encoder", 0.4, 0.02) for name in ("cpc", "vqvae")]
+    alone = replace(comparison, rows=rows, differences=[], ceiling=None)
+    assert "Dashed: chance" not in page(alone)
+    floor = made_up.row("phone", "accuracy", "majority", "none", 0.1, 0.01)
+    with_floor = page(replace(alone, rows=[floor, *rows]))
+    assert "Phone: accuracy, 95 % intervals. Dashed: chance." in with_floor
+    assert "chance 0.10" in with_floor
+
+
 def test_the_page_says_what_it_was_made_with(text):
     for said in ("made-up", "dialogues: cues of known strength", "inoue2024", "torch ", 'kind = "vqvae"'):
         assert said in "".join(parse(text).text)

@@ -1,5 +1,5 @@
 from ssl_tt.objectives import OBJECTIVES
-from ssl_tt.report.names import FAMILIES, FAMILY_COLOURS, colours, full_name, headline, task_name
+from ssl_tt.report.names import FAMILIES, FAMILY_COLOURS, chance, colours, full_name, headline, task_name
 
 
 def test_a_system_keeps_its_colour_whatever_stands_beside_it():
@@ -27,6 +27,12 @@ def test_labels_that_are_in_doubt_are_named_with_the_task():
     assert task_name("shift_hold", {"dialogues": "cue"}) == "shift or hold"
     assert task_name("shift_hold", {"a": "annotated", "b": "proxy"}) == "shift or hold (proxy labels)"
     assert task_name("future_activity", {"a": "proxy"}) == "future activity"
+
+
+def test_chance_is_that_of_the_metric_or_else_what_the_majority_scores():
+    rows = [{"system": "cpc", "value": 0.6}, {"system": "majority", "value": 0.1}]
+    assert (chance("roc_auc"), chance("roc_auc", rows)) == (0.5, 0.5)
+    assert (chance("accuracy"), chance("accuracy", rows[:1]), chance("accuracy", rows)) == (None, None, 0.1)
 
 
 def test_the_headline_is_the_tasks_usual_metric_or_what_there_is():

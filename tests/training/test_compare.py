@@ -14,6 +14,8 @@ from ssl_tt import recipe
 from ssl_tt.data.audio import write_wav
 from ssl_tt.data.conversation import Conversation, Segment
 from ssl_tt.data.manifest import read_manifest, write_manifest
+from ssl_tt.data.phones import PHONES, Phone, write_phones
+from ssl_tt.data.simulate.config import SimulateConfig
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import (
     CPCConfig,
@@ -23,9 +25,14 @@ from ssl_tt.objectives.config import (
     VQVAE2Config,
     VQVAEPart,
 )
+from ssl_tt.report.findings import findings
+from ssl_tt.report.html import page
+from ssl_tt.report.tables import terminal
 from ssl_tt.training import checkpoint, compare, probe, systems
 from ssl_tt.training.compare import Comparison
 from ssl_tt.training.config import CompareRecipe
+from ssl_tt.training.frame_tasks import FRAME_TASKS
+from tests.data.simulate.simulated import write_textgrid
 
 SAMPLE_RATE_HZ = 16000
 SPLITS = ("train",) * 4 + ("validation",) * 2 + ("test",) * 3
@@ -75,8 +82,11 @@ SYSTEMS = {
 
 
 def write_corpus(folder: Path) -> None:
-    """Nine dialogues of eight turns of 1.3 s, with silences of 0.4 s between; the simulator's files beside them."""
-    conversations, truths = [], []
+    """Nine dialogues of eight turns of 1.3 s, with silences of 0.4 s between; the simulator's files beside them.
+
+    The first half second of a turn is the phone "a", the rest "b".
+    """
+    conversations, truths, phones = [], [], {}
     for number, split in enumerate(SPLITS):
         rng = np.random.default_rng(number)
         name, start, speaker = f"dialogue-{number}", 0.0, 0
@@ -93,6 +103,9 @@ def write_corpus(folder: Path) -> None:
             posterior = 0.75 if shift == (turn % 4 != 3) else 0.25
             truths.append({"conversation": name, "start_seconds": end, "posterior": posterior})
             start, speaker = round(end + 0.4, 3), 1 - speaker if shift else speaker
+        phones[name] = [
+            [phone for a, b in side for phone in (Phone(a, a + 0.5, "a"), Phone(a + 0.5, b, "b"))] for side in segments
+        ]
         path = folder / "audio" / f"{name}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_wav(path, samples.astype(np.float32), SAMPLE_RATE_HZ)
@@ -113,6 +126,7 @@ def write_corpus(folder: Path) -> None:
     (folder / "truth.jsonl").write_text("".join(json.dumps(truth) + "\n" for truth in truths))
     description = {"bayes_balanced_accuracy": 0.75, "config": {"shift_probability": 0.5}}
     (folder / "simulation.json").write_text(json.dumps(description))
+    write_phones(folder / PHONES, conversations, phones)
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +334,18 @@ def test_recipes_that_ask_for_what_is_not_there_are_refused_at_once(
     assert not (tmp_path / "out").exists()
 
 
+def test_what_cannot_be_probed_is_refused_before_anything_is_trained(corpus: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    (copy / PHONES).unlink()
+    with pytest.raises(InputError, match=r"phones\.jsonl: No such file"):
+        compare.compare(load(copy, "--probe.tasks", "phone"), tmp_path / "out", quiet=True)
+    write_phones(copy / PHONES, [], {})
+    with pytest.raises(InputError, match="phone: 0 classes in 0 parts"):
+        compare.compare(load(copy, "--probe.tasks", "phone"), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out" / "runs").exists()
+
+
 def test_a_folder_of_something_else_is_left_alone(settings: CompareRecipe, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("mine")
     with pytest.raises(InputError, match="holds other files"):
@@ -352,6 +378,117 @@ def test_one_run_scores_by_itself_as_it_does_in_the_comparison(
     assert alone.recipe.seeds == (1,)
     assert {row["system"] for row in alone.rows} >= {"majority", "activity_history", "logmel", "random", "vqvae"}
     assert values["shift_hold", "balanced_accuracy"] == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def kept(comparison: Comparison, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """What is kept of a frame by one run of the comparison."""
+    options = ["--probe.tasks", *FRAME_TASKS, "--probe.frame_every_seconds", "0.1"]
+    run = comparison.runs["cpc"][0]
+    return compare.probe_run(load(corpus, *options), run, tmp_path_factory.mktemp("kept") / "out", quiet=True)
+
+
+def test_all_but_who_is_told_who_speaks_are_asked_what_they_keep_of_a_frame(kept: Comparison, corpus: Path) -> None:
+    systems = {name for name in SYSTEMS if name[0] not in ("activity_history", "vqvae")}
+    for task, metrics in (
+        ("voice_activity", {"roc_auc", "balanced_accuracy"}),
+        ("speaker", {"accuracy", "macro_recall"}),
+        ("phone", {"accuracy", "macro_recall"}),
+    ):
+        rows = [row for row in kept.rows if row["task"] == task]
+        assert {(row["system"], row["representation"]) for row in rows} == systems
+        assert {row["metric"] for row in rows} == metrics
+        assert {row["n_conversations"] for row in rows} == {3}
+        assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+        assert {row["metric"] for row in kept.differences if row["task"] == task} == metrics
+    assert not any("activity_history" in (row["system"], row.get("other")) for row in (*kept.rows, *kept.differences))
+
+    def values(system: str) -> dict[tuple[str, str], float]:
+        return {(row["task"], row["metric"]): row["value"] for row in kept.rows if row["system"] == system}
+
+    heard, guessed = values("logmel"), values("majority")
+    assert heard["voice_activity", "roc_auc"] > 0.95  # speech is 40 dB above the room
+    assert heard["voice_activity", "balanced_accuracy"] > 0.9
+    assert heard["phone", "macro_recall"] > guessed["phone", "macro_recall"]
+    assert guessed["voice_activity", "balanced_accuracy"] == guessed["voice_activity", "roc_auc"] == 0.5
+    assert guessed["phone", "macro_recall"] == 0.5
+    assert (kept.counts["train"]["speakers"], kept.counts["test"]["speakers"]) == (8, 6)
+    assert kept.counts["train"]["phones"] == kept.counts["test"]["phones"] == 2
+    # Future activity is known until 15 s, so who it is is asked from 7.5 s on: of those who speak then.
+    spoken = [side for c in read_manifest(corpus / "manifest.jsonl") if c.split == "test" for side in c.segments or ()]
+    later = [side for side in spoken if any(end > 7.6 for _, end in side)]
+    assert guessed["speaker", "macro_recall"] == pytest.approx(1 / len(later))
+    share = {row["class_share"] for row in kept.rows if row["task"] == "voice_activity"}
+    seconds = sum(min(end, 15) - min(start, 15) for side in spoken for start, end in side)
+    assert share.pop() == pytest.approx(seconds / (15 * len(spoken)), abs=0.03)
+
+
+@pytest.mark.parametrize(("task", "anew"), [("speaker", True), ("voice_activity", False)])
+def test_other_names_of_speakers_are_scored_anew_where_they_are_asked_for(
+    comparison: Comparison, corpus: Path, tmp_path: Path, task: str, anew: bool
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    conversations = read_manifest(copy / "manifest.jsonl")
+    options = ["--probe.tasks", task, "--probe.baselines", "majority"]
+
+    def key() -> str:
+        compare.probe_run(load(copy, *options), comparison.runs["vqvae"][0], tmp_path / "out", quiet=True)
+        return str(json.loads((tmp_path / "out" / "probe" / "majority-seed0.json").read_bytes())["key"])
+
+    before = key()
+    renamed = [replace(c, speakers=(f"other {c.id}", c.speakers[1])) for c in conversations]
+    write_manifest(copy / "manifest.jsonl", renamed)
+    assert (key() != before) == anew
+
+
+def test_every_task_of_a_frame_is_in_the_report(kept: Comparison) -> None:
+    shown, printed = page(kept), terminal(kept)
+    for title in "Voice activity: ROC AUC", "Speaker: macro recall", "Phone: accuracy":
+        assert title in shown
+        assert title in printed
+    sentences = findings(kept)
+    for does in "tells speech from silence at", "tells speakers apart at", "tells phones apart at":
+        assert sum(does in sentence for sentence in sentences) == 1
+    (of_phones,) = (sentence for sentence in sentences if "phones apart" in sentence)
+    assert "the majority" in of_phones
+    assert shown.count("Dashed: chance.") == 3
+
+
+def test_phones_of_dialogues_spoken_again_are_asked_for(settings: CompareRecipe, tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="the extra respeak is not installed")
+    (tmp_path / "transcripts").mkdir()
+    words = (
+        "Good morning. What brings you here today?",
+        "I have a cough, and my throat hurts.",
+        "Since when? Any fever?",
+    )
+    for number, name in enumerate(("one", "two", "three", "four")):
+        for role in (0, 1):  # who say the same, one after the other, so that words do not tell them apart
+            turns = [(3.0 * turn + 0.3, words[(turn // 2 + number) % 3]) for turn in range(role, 12, 2)]
+            said = [(start, start + 2.4, text) for start, text in turns]
+            write_textgrid(tmp_path / "transcripts" / f"{name}_{'ab'[role]}.TextGrid", said, 40.0)
+    spoken = SimulateConfig(
+        voices="respoken",
+        transcripts=str(tmp_path / "transcripts"),
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        splits={"train": ("one", "two"), "validation": ("three",), "test": ("four",)},
+    )
+    asks = {"tasks": FRAME_TASKS, "baselines": ("majority", "logmel"), "frame_every_seconds": 0.04}
+    recipe = settings.model_copy(
+        update={
+            "simulate": {"spoken": spoken},
+            "data": settings.data.model_copy(update={"pretrain": ("spoken",)}),
+            "seeds": (0,),
+            "probe": settings.probe.model_copy(update=asks),
+        }
+    )
+    found = compare.compare(recipe, tmp_path / "out", quiet=True, workdir=tmp_path / "work")
+    score = {(row["system"], row["task"], row["metric"]): row["value"] for row in found.rows}
+    assert found.counts["train"]["phones"] > 20
+    assert score["logmel", "phone", "accuracy"] > score["majority", "phone", "accuracy"] + 0.2
+    assert score["logmel", "voice_activity", "balanced_accuracy"] > 0.85
+    assert score["logmel", "speaker", "macro_recall"] > score["majority", "speaker", "macro_recall"] == 0.5
 
 
 def test_what_is_no_finished_run_is_not_probed(settings: CompareRecipe, corpus: Path, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from ssl_tt.data.conversation import Conversation, Segment
 from ssl_tt.data.phones import Phone
@@ -153,6 +155,34 @@ def test_other_labels_of_what_is_scored_change_the_score_and_nothing_else() -> N
     assert one > two + 0.2
 
 
+def test_speech_is_told_from_silence_as_by_linear_discriminant_analysis_that_weighs_both_alike() -> None:
+    rng = np.random.default_rng(3)
+    features = telling(TRAIN, "voice_activity", 1.0) @ rng.standard_normal((2, 4)).astype(np.float32)
+    features += 0.3 * rng.standard_normal(features.shape).astype(np.float32)
+    rows, _ = fitted("voice_activity", TRAIN, TEST, CONFIG.folds)
+    rare = rows[(rows.label == "silence") | (rng.random(len(rows.label)) < 0.1)]
+    config = CONFIG.model_copy(update={"regularisation": (1e6,)})
+    said, _ = frame_tasks.answer("voice_activity", rare, features, rows, features, config)
+    twin = LinearDiscriminantAnalysis(priors=(0.5, 0.5)).fit(rare.of(features), rare.label == "speech")
+    expected = twin.predict(rows.of(features))
+    assert np.mean((np.asarray(said) >= 0) == expected) > 0.998
+    assert (
+        0.3 < np.mean(expected) < 0.7
+    )  # where speech is asked for as often as silence; of what was fitted it is a tenth
+
+
+def test_scores_of_voice_activity_are_those_of_scikit_learn() -> None:
+    rows = scored("voice_activity", TEST)
+    speech = rows.label == "speech"
+    said = 0.2 * speech + np.random.default_rng(4).standard_normal(len(speech))
+    found = frame_tasks.score("voice_activity", said, rows, len(TEST.questions), DRAWS)
+    for draw in (0, 7):
+        weight = DRAWS[draw][rows.conversation]
+        cut = balanced_accuracy_score(speech, said >= 0, sample_weight=weight)
+        assert found["balanced_accuracy"][draw] == pytest.approx(cut)
+        assert found["roc_auc"][draw] == pytest.approx(roc_auc_score(speech, said, sample_weight=weight))
+
+
 def test_accuracy_and_macro_recall_are_those_of_counting() -> None:
     rows = scored("speaker", TEST)
     rng = np.random.default_rng(1)
@@ -161,12 +191,10 @@ def test_accuracy_and_macro_recall_are_those_of_counting() -> None:
     for draw in (0, 7):
         weight = DRAWS[draw][rows.conversation]
         assert found["accuracy"][draw] == pytest.approx(np.average(said == rows.label, weights=weight))
-        recalls = [
-            np.average((said == name)[rows.label == name], weights=weight[rows.label == name])
-            for name in np.unique(rows.label)
-            if weight[rows.label == name].sum() > 0
-        ]
-        assert found["macro_recall"][draw] == pytest.approx(np.mean(recalls))
+        shares = [1 / np.sum(rows.label == name) for name in rows.label]  # every speaker alike
+        assert found["macro_recall"][draw] == pytest.approx(np.average(said == rows.label, weights=weight * shares))
+    recalls = [np.mean((said == name)[rows.label == name]) for name in np.unique(rows.label)]
+    assert found["macro_recall"][0] == pytest.approx(np.mean(recalls))
 
 
 def test_a_class_that_training_lacks_is_an_error() -> None:
@@ -178,11 +206,21 @@ def test_a_class_that_training_lacks_is_an_error() -> None:
     assert probe.score(said, renamed, DRAWS).values["phone"]["accuracy"][0] == pytest.approx(1 - share)
 
 
-def test_one_class_alone_is_refused() -> None:
-    silent = Asked([replace(q, phones=np.full_like(q.phones, "a")) for q in TRAIN.questions])
+@pytest.mark.parametrize(("phone", "found"), [("a", "1 classes in 4 parts"), ("", "0 classes in 0 parts")])
+def test_too_few_classes_are_refused_whoever_answers(phone: str, found: str) -> None:
+    uniform = Asked([replace(q, phones=np.full_like(q.phones, phone)) for q in TRAIN.questions])
     config = CONFIG.model_copy(update={"tasks": ("phone",)})
-    with pytest.raises(InputError, match="phone: 1 classes in 4 parts to hold out, expected two of each"):
-        probe.answer(read(telling(TRAIN, "phone")), silent, read(telling(TEST, "phone")), TEST, config)
+    message = f"phone: {found} to hold out, expected two of each to fit on: give more training conversations"
+    with pytest.raises(InputError, match=message):
+        probe.answer(read(telling(TRAIN, "phone")), uniform, read(telling(TEST, "phone")), TEST, config)
+    with pytest.raises(InputError, match=message):
+        probe.answer_majority(uniform, TEST, config)
+
+
+def test_speakers_who_are_never_alone_are_refused() -> None:
+    together = Asked([replace(q, activity=np.ones_like(q.activity)) for q in TEST.questions])
+    with pytest.raises(InputError, match=r"speaker: 0 classes .* give more conversations to score"):
+        fitted("speaker", TRAIN, together, folds=3)
 
 
 def test_least_squares_is_that_of_scikit_learn_and_its_penalty_of_least_error_on_folds_left_out() -> None:

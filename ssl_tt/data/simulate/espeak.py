@@ -129,7 +129,7 @@ def say(text: str, voice: EspeakVoice, words_per_minute: int) -> Speech:
     starts = [start for start, _ in library.phonemes]
     phones = [
         (start, end, name)
-        for start, end, name in zip(starts, [*starts[1:], len(samples)], names, strict=True)
+        for start, end, name in zip(starts, [*starts, len(samples)][1:], names, strict=True)
         if name and start < end
     ]
     return Speech(samples.astype(np.float32) / 32768, library.sample_rate_hz, phones)

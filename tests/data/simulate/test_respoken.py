@@ -85,6 +85,26 @@ def test_a_breathy_voice_does_not_depend_on_the_time_of_day() -> None:
     assert now
 
 
+def test_to_be_told_the_phones_changes_no_sample() -> None:
+    program = (
+        "import sys; from ssl_tt.data.simulate import espeak; "
+        "espeak._PHONEME_EVENTS = espeak._PHONEMES_IN_IPA = int(sys.argv[1]); "
+        "said = [espeak.say(text, espeak.EspeakVoice('en-gb-scotland+m3', 50, 50), 175) "
+        "for text in ('Papa, stop it. A cat?', 'Well, yes.')]; "
+        "sys.stdout.buffer.write(b''.join(speech.samples.tobytes() for speech in said)); "
+        "print(sum(len(speech.phones) for speech in said), file=sys.stderr)"
+    )
+
+    def spoken(flags: int) -> tuple[bytes, int]:
+        found = subprocess.run([sys.executable, "-c", program, str(flags)], check=True, capture_output=True)
+        return found.stdout, int(found.stderr)
+
+    (told, phones), (untold, none) = spoken(3), spoken(0)
+    assert told == untold
+    assert len(told) > 4 * 22050
+    assert (phones > 15, none) == (True, 0)
+
+
 def test_utterances_start_at_their_real_times_and_nobody_talks_over_themselves(
     transcripts: Path, tmp_path: Path
 ) -> None:
@@ -129,6 +149,20 @@ def test_phones_are_where_they_sound(transcripts: Path, tmp_path: Path) -> None:
     assert len(vowels) > 1
     assert len(quiet) > 1
     assert min(vowels) > max(quiet), "phones are shifted against the sound"
+
+
+def test_a_corpus_of_before_there_were_phones_is_made_anew_only_by_hand(transcripts: Path, tmp_path: Path) -> None:
+    manifest = simulate(settings(transcripts), tmp_path / "corpus", quiet=True)
+    audio, phones = read_manifest(manifest)[0].sha256, manifest.with_name("phones.jsonl")
+    before = phones.read_bytes()
+    phones.unlink()
+    assert simulate(settings(transcripts), tmp_path / "corpus", quiet=True) == manifest
+    assert not phones.exists()
+    with pytest.raises(InputError, match=f"remove {manifest.parent} for it to be made anew"):
+        read_phones(manifest, read_manifest(manifest))
+    shutil.rmtree(manifest.parent)
+    simulate(settings(transcripts), tmp_path / "corpus", quiet=True)
+    assert (read_manifest(manifest)[0].sha256, phones.read_bytes()) == (audio, before)
 
 
 def test_people_keep_their_voice_and_their_split(transcripts: Path, tmp_path: Path) -> None:
