@@ -11,6 +11,7 @@ SYSTEMS = {
     "scratch": "from scratch",
     "cpc": "CPC",
     "cpc2": "CPC v2",
+    "vqcpc": "VQ-CPC",
     "joint": "joint objective",
     "vqvae": "VQ-VAE",
     "vqvae2": "VQ-VAE-2",
