@@ -19,6 +19,7 @@ from ssl_tt.training.questions import Asked
 from ssl_tt.training.ridge import Floats
 from ssl_tt.training.task import Task
 from ssl_tt.turns import metrics
+from ssl_tt.turns.activity_target import ActivityTarget
 from ssl_tt.turns.event_target import EventsTarget
 from ssl_tt.turns.projection_targets import FutureTarget
 from ssl_tt.turns.states import last_speaker
@@ -54,7 +55,7 @@ def answer(
     """
     shift = future = stretch = None
     chosen: dict[str, float] = {}
-    if "shift_hold" in config.tasks:
+    if "shift_hold" in config.tasks and not isinstance(task.target, ActivityTarget):
         threshold = 0.5
         if not isinstance(task.target, EventsTarget):
             kept, kept_asked = held_out
@@ -81,6 +82,7 @@ def shift_probability(task: Task, logits: NDArray[np.float32], previous: Frames)
     if isinstance(task.target, EventsTarget):
         found: Floats = torch.sigmoid(said[rows, previous, 0]).numpy()
     else:
+        assert not isinstance(task.target, ActivityTarget)
         found = task.target.floor(said[:, :, None]).now[rows, 1 - previous, 0].double().numpy()
     return found
 

@@ -10,22 +10,7 @@ from ssl_tt.objectives.loss import Loss
 from ssl_tt.training.config import HeadTraining
 from ssl_tt.training.layers import Layer, encoder_layers
 from ssl_tt.training.model import TurnTaking
-from ssl_tt.turns.config import EventsTargetConfig, FutureTargetConfig, TargetConfig, VAPTargetConfig
-from ssl_tt.turns.event_target import EventsTarget
-from ssl_tt.turns.projection_targets import FutureTarget, VAPTarget
-
-Target = EventsTarget | VAPTarget | FutureTarget
-
-
-def build_target(config: TargetConfig, frame_rate_hz: float) -> Target:
-    """The target of a recipe: it has `outputs`, `horizon_seconds`, `prepare` and `loss`."""
-    match config:
-        case EventsTargetConfig():
-            return EventsTarget(config, frame_rate_hz)
-        case VAPTargetConfig():
-            return VAPTarget(config, frame_rate_hz)
-        case FutureTargetConfig():
-            return FutureTarget(frame_rate_hz)
+from ssl_tt.turns.build_target import build_target
 
 
 class Task(nn.Module):

@@ -1,8 +1,8 @@
-"""Settings of the heads; free of torch. `kind` alone tells one from another."""
+"""Settings of the heads and of their targets; free of torch. `kind` alone tells one from another."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ssl_tt.recipe import Settings
 
@@ -40,18 +40,42 @@ class RNNHeadConfig(Settings):
 HeadConfig = Annotated[LinearHeadConfig | FCHeadConfig | RNNHeadConfig, Field(discriminator="kind")]
 
 
-class VAPTargetConfig(Settings):
-    """Voice activity projection: which of four bins of the next 2 s each speaker will fill, at every frame."""
+PositiveWeight = Annotated[float, Field(gt=0, le=1000)]
 
-    kind: Literal["vap"] = "vap"
-    form: Literal["discrete", "independent", "comparative"] = "discrete"
-    """One of 256 states of both speakers; each bin by itself; or each speaker's share of the bins that are active."""
+
+class ActivityTargetConfig(Settings):
+    """Current activity: whether each speaker is active, at every frame; an auxiliary, which foresees nothing."""
+
+    kind: Literal["activity"] = "activity"
+    positive_weight: PositiveWeight = 1.0
+    """Weight of a frame with speech, against 1 of one without; 1 counts all frames alike."""
 
 
 class FutureTargetConfig(Settings):
     """Future activity: which of the next 60 bins of 50 ms each speaker will fill, at every frame."""
 
     kind: Literal["future_activity"] = "future_activity"
+    positive_weight: PositiveWeight = 1.0
+    """Weight of an active bin, against 1 of one that is not; 1 counts all bins alike."""
+
+
+class VAPTargetConfig(Settings):
+    """Voice activity projection: which of four bins of the next 2 s each speaker will fill, at every frame."""
+
+    kind: Literal["vap"] = "vap"
+    form: Literal["discrete", "independent", "comparative"] = "discrete"
+    """One of 256 states of both speakers; each bin by itself; or each speaker's share of the bins that are active."""
+    positive_weight: PositiveWeight = 1.0
+    """Weight of an active bin, against 1 of one that is not, where each is asked by itself: form "independent"."""
+
+    @model_validator(mode="after")
+    def _weighs_bins(self) -> Self:
+        if self.positive_weight != 1 and self.form != "independent":
+            raise ValueError(
+                f'positive_weight {self.positive_weight:g} is for form = "independent", given with form = '
+                f'"{self.form}", which asks no bin by itself: drop it'
+            )
+        return self
 
 
 class EventsTargetConfig(Settings):
@@ -63,4 +87,6 @@ class EventsTargetConfig(Settings):
     """Definition of the shift and hold events."""
 
 
-TargetConfig = Annotated[EventsTargetConfig | VAPTargetConfig | FutureTargetConfig, Field(discriminator="kind")]
+TargetConfig = Annotated[
+    ActivityTargetConfig | FutureTargetConfig | VAPTargetConfig | EventsTargetConfig, Field(discriminator="kind")
+]

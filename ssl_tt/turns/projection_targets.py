@@ -2,9 +2,10 @@
 
 A target takes logits [B, 2, T, K] of a head, in which a speaker comes first whoever it is, and the activity [B, T, 2]
 of the window. Its `loss` is a mean over the frames whose horizon lies in the window, in nats: all frames alike, as is
-published, so that silence counts by how often it is. Its `floor` is how likely each frame makes it that a speaker, and
-not the other, speaks: [B, 2, T] of what comes now, in the next 0.6 s, and of what comes later, from 0.6 to 2 s; both
-sum to 1 over the speakers, and swapping these swaps them.
+published, so that silence counts by how often it is, unless the settings give what is active another weight. Its
+`floor` is how likely each frame makes it that a speaker, and not the other, speaks: [B, 2, T] of what comes now, in the
+next 0.6 s, and of what comes later, from 0.6 to 2 s; both sum to 1 over the speakers, and swapping these swaps them.
+Row 0 of either is what `floor_scores` asks for.
 """
 
 from collections.abc import Iterable
@@ -18,8 +19,10 @@ from torch.nn import functional as F
 
 from ssl_tt.errors import InputError
 from ssl_tt.turns import vap
-from ssl_tt.turns.config import VAPTargetConfig
+from ssl_tt.turns.binary_loss import binary_loss
+from ssl_tt.turns.config import FutureTargetConfig, VAPTargetConfig
 from ssl_tt.turns.targets import BIN_SECONDS, FUTURE_BINS, FUTURE_SECONDS
+from ssl_tt.turns.window_activity import check_windows
 
 _NOW_SECONDS, _LATER_SECONDS = sum(vap.BIN_SECONDS[: vap.NOW_BINS]), sum(vap.BIN_SECONDS)
 
@@ -41,7 +44,8 @@ class VAPTarget(nn.Module):
     `comparative`: cross-entropy of a speaker's share of the bins that are active, where any is.
 
     The floor is that of the aggregation of 2023 (arXiv 2401.04868, section 2.2): the bins expected to be active of each
-    speaker, over those of both. The comparative form knows one share for both times.
+    speaker, over those of both. The comparative form knows one share for both times:
+    0.4 to 0.5 s before a shift it is a half, two bins being the speaker's and two the next one's.
     """
 
     horizon_seconds = _LATER_SECONDS
@@ -52,9 +56,11 @@ class VAPTarget(nn.Module):
         self.frame_rate_hz = frame_rate_hz
         vap.bin_frames(frame_rate_hz)  # refuses a rate at which a bin has no frame
         self.outputs = {"discrete": vap.STATES, "independent": vap.BINS, "comparative": 1}[config.form]
-        self.register_buffer("bins", vap.bins_of_states().float(), persistent=False)
+        own = vap.bins_of_states()[:, 0]
+        counts = torch.stack((own[:, : vap.NOW_BINS].sum(dim=1), own[:, vap.NOW_BINS :].sum(dim=1)))
+        self.register_buffer("log_counts", counts.float().log(), persistent=False)  # [2, 256], now and later
         self.register_buffer("swapped", vap.swapped(), persistent=False)
-        self.bins: Tensor
+        self.log_counts: Tensor
         self.swapped: Tensor
 
     def prepare(self, fitted: Iterable[NDArray[np.bool_]], held_out: Iterable[NDArray[np.bool_]]) -> None:
@@ -68,7 +74,7 @@ class VAPTarget(nn.Module):
             case "discrete":
                 return F.cross_entropy(logits.flatten(0, 2), vap.states(bins).flatten())
             case "independent":
-                return F.binary_cross_entropy_with_logits(logits, bins.float())
+                return binary_loss(logits, bins, self.config.positive_weight)
             case "comparative":
                 active = bins.sum(dim=3).float()
                 both = active.sum(dim=1, keepdim=True)
@@ -81,19 +87,22 @@ class VAPTarget(nn.Module):
         logits = logits.float()
         match self.config.form:
             case "discrete":
-                expected = self.probabilities(logits) @ self.bins.flatten(1)  # of either view: own and other bins
-                own = expected.unflatten(3, (2, vap.BINS))[:, :, :, 0]
-                return _floor(own, vap.NOW_BINS, vap.BINS)
+                views = self._views(logits)
+                return _floor(*((views + counts).logsumexp(dim=3) for counts in self.log_counts))
             case "independent":
-                return _floor(logits.sigmoid(), vap.NOW_BINS, vap.BINS)
+                return _floor_of_bins(logits, vap.NOW_BINS, vap.BINS)
             case "comparative":
                 share = self._lead(logits).sigmoid()
                 return Floor(share, share)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of every state, as each speaker sees it, [B, 2, T, 256] of discrete logits; the two views agree."""
+        return self._views(logits).softmax(dim=3)
+
+    def _views(self, logits: Tensor) -> Tensor:
+        """Logits [B, 2, T, 256] of what both views say together, as each speaker sees it."""
         views = logits.float().log_softmax(dim=3)
-        return ((views + views.flip(1)[..., self.swapped]) / 2).softmax(dim=3)
+        return (views + views.flip(1)[..., self.swapped]) / 2
 
     def _lead(self, logits: Tensor) -> Tensor:
         """Log odds [B, 2, T] that the share is each speaker's, from what is said of both."""
@@ -110,8 +119,9 @@ class FutureTarget(nn.Module):
     outputs = FUTURE_BINS
     horizon_seconds = FUTURE_SECONDS
 
-    def __init__(self, frame_rate_hz: float) -> None:
+    def __init__(self, config: FutureTargetConfig, frame_rate_hz: float) -> None:
         super().__init__()
+        self.config = config
         self.frame_rate_hz = frame_rate_hz
 
     def prepare(self, fitted: Iterable[NDArray[np.bool_]], held_out: Iterable[NDArray[np.bool_]]) -> None:
@@ -120,15 +130,17 @@ class FutureTarget(nn.Module):
     def loss(self, logits: Tensor, activity: Tensor) -> Tensor:
         """A scalar; InputError for windows no longer than the horizon."""
         bins = future_bins(activity, self.frame_rate_hz)
-        return F.binary_cross_entropy_with_logits(logits[:, :, : bins.shape[2]].float(), bins.float())
+        return binary_loss(logits[:, :, : bins.shape[2]], bins, self.config.positive_weight)
 
     def floor(self, logits: Tensor) -> Floor:
         now, later = (round(seconds / BIN_SECONDS) for seconds in (_NOW_SECONDS, _LATER_SECONDS))
-        return _floor(logits.float().sigmoid(), now, later)
+        return _floor_of_bins(logits, now, later)
 
 
 def future_bins(activity: Tensor, frame_rate_hz: float) -> Tensor:
-    """Bins [B, 2, T - horizon, 60] bool of activity [B, T, 2]; InputError for fewer frames than the horizon and one."""
+    """Bins [B, 2, T - horizon, 60] bool of activity [B, T, 2]; InputError for other than activity of two speakers,
+    and for fewer frames than the horizon and one."""
+    activity = check_windows(activity)
     n_frames = activity.shape[1]
     known = int(n_frames - FUTURE_SECONDS * frame_rate_hz + 1e-6)
     if known < 1:
@@ -144,7 +156,13 @@ def future_bins(activity: Tensor, frame_rate_hz: float) -> Tensor:
     return before.diff(dim=3) >= 0.5 * BIN_SECONDS * frame_rate_hz - 1e-6
 
 
-def _floor(expected: Tensor, now: int, later: int) -> Floor:
-    """Of how active each bin [B, 2, T, bins] is expected to be; the first `now`, and from there up to `later`."""
-    parts = expected[..., :now].sum(dim=3), expected[..., now:later].sum(dim=3)
-    return Floor(*(part / (part + part.flip(1)) for part in parts))
+def _floor_of_bins(logits: Tensor, now: int, later: int) -> Floor:
+    """Of logits [B, 2, T, bins], one a bin: the first `now`, and from there up to `later`."""
+    active = F.logsigmoid(logits.float())
+    return _floor(active[..., :now].logsumexp(dim=3), active[..., now:later].logsumexp(dim=3))
+
+
+def _floor(now: Tensor, later: Tensor) -> Floor:
+    """Shares of the bins that each speaker is expected to fill, given in logarithms, [B, 2, T] each: where silence is
+    all but certain, none is too small to be compared."""
+    return Floor(*((part - part.flip(1)).sigmoid() for part in (now, later)))

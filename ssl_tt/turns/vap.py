@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssl_tt.errors import InputError
 from ssl_tt.timebase import frames
+from ssl_tt.turns.window_activity import check_windows
 
 BIN_SECONDS = (0.2, 0.4, 0.6, 0.8)
 BINS = len(BIN_SECONDS)
@@ -34,8 +35,10 @@ def bin_frames(frame_rate_hz: float) -> tuple[int, ...]:
 def vap_bins(activity: Tensor, frame_rate_hz: float) -> Tensor:
     """Bins [B, 2, T - horizon, 4] bool of activity [B, T, 2] bool: of every frame whose whole horizon is known.
 
-    InputError for a rate at which a bin has no frame, and for fewer frames than the horizon and one.
+    InputError for other than activity of two speakers, for a rate at which a bin has no frame, and for fewer frames
+    than the horizon and one.
     """
+    activity = check_windows(activity)
     lengths = bin_frames(frame_rate_hz)
     n_frames, horizon = activity.shape[1], sum(lengths)
     if n_frames <= horizon:

@@ -24,7 +24,7 @@ from ssl_tt.training.head_run import finetune
 from ssl_tt.training.questions import Asked
 from ssl_tt.turns import metrics, vap
 from ssl_tt.turns.activity import activity
-from ssl_tt.turns.config import FutureTargetConfig, TargetConfig, VAPTargetConfig
+from ssl_tt.turns.config import ActivityTargetConfig, FutureTargetConfig, TargetConfig, VAPTargetConfig
 from tests.training.test_compare import load, write_corpus
 
 SMALL = (
@@ -200,6 +200,16 @@ def test_a_head_that_foresees_every_frame_tells_shifts_without_having_been_asked
         assert scores["future_activity"]["roc_auc"][0] > 0.8
     else:
         assert "future_activity" not in scores
+
+
+def test_a_head_that_says_who_speaks_now_answers_nothing_about_what_comes(
+    settings: CompareRecipe, asked: tuple[Asked, Asked], start: grid.Start, tmp_path: Path
+) -> None:
+    heads = {"fc": settings.heads["fc"].model_copy(update={"target": ActivityTargetConfig()})}
+    said = grid.answers(
+        replace(start, heads=heads), "fc", settings, *asked, tmp_path, cache(start, tmp_path), quiet=True
+    )
+    assert (said.shift, said.future, said.stretch) == (None, None, None)
 
 
 def test_a_run_directory_of_a_head_tells_what_it_is(comparison: Comparison, out: Path) -> None:
