@@ -88,7 +88,9 @@ def train(
     if resumed is not None:
         model_tensors, optimizer_tensors, state = checkpoint.read(resumed)
         if state["data"] != data_digest:
-            raise InputError(f"{run}: what it learns from has changed since; choose another --out for the new")
+            raise InputError(
+                f"{run}: its conversations, or the encoder under its head, have changed since; choose another --out"
+            )
         objective.load_state_dict(model_tensors)
     model, optimizer = accelerator.prepare(objective, optimizer)
     if resumed is not None:

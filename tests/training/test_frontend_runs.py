@@ -71,7 +71,7 @@ def test_an_untrained_encoder_has_the_statistics_of_the_trained(frontend: str, t
     trained = build(settings.objectives["cpc"], systems.Encoder(settings.encoder)).encoder
     for number, each in enumerate(normalised(trained), start=1):
         each.set_statistics(torch.full_like(each.mean, number), torch.full_like(each.std, 2 * number))
-    untrained = systems._untrained(settings, "cpc", 0, trained)
+    untrained = systems.untrained(settings, "cpc", 0, trained)
     for each, fixed in zip(normalised(untrained.encoder), normalised(trained), strict=True):
         assert torch.equal(each.mean, fixed.mean)
         assert torch.equal(each.std, fixed.std)
