@@ -120,7 +120,7 @@ def test_other_conversations_under_the_same_recipe_are_refused(
     splits = corpora.conversations(settings())[0]
     run = pretrain(settings(), tmp_path / "run", splits=splits, quiet=True)
     fewer: Splits = {**splits, "train": splits["train"][1:]}
-    with pytest.raises(InputError, match="its conversations, .* have changed since"):
+    with pytest.raises(InputError, match=r"its conversations, .* have changed since"):
         pretrain(settings(), run, splits=fewer, quiet=True)
 
 
