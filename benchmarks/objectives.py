@@ -1,6 +1,6 @@
 """What does a training step of each objective cost beside plain VQ-VAE, and what do contrast and generation gain?
 
-    python benchmarks/objectives.py [--out FILE] [--repeats N]         about 4 minutes on 2 cores
+    python benchmarks/objectives.py [--out FILE] [--repeats N]         about 3 minutes on 2 cores
 
 A step is forward, backward, clipping, AdamW and codebook on one batch in memory: 8 windows of 8 s of two channels, two
 of each conversation, each speaker speaking every other second, in noise. All objectives have the encoder of
