@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
@@ -26,6 +26,8 @@ from ssl_tt.errors import InputError
 from ssl_tt.recipe import Settings
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+Line = TypeVar("Line", bound=Settings)
 
 
 class _Line(Settings):
@@ -65,13 +67,18 @@ def _lines(path: Path) -> Iterator[Callable[[], Conversation]]:
             yield partial(_parse, line, f"{path} line {number}", path.parent)
 
 
-def _parse(text: bytes, where: str, folder: Path) -> Conversation:
+def read_line(kind: type[Line], text: bytes, where: str) -> Line:
+    """A line of JSON as strict settings; InputError that says where and what for anything else."""
     try:
-        line = _Line.model_validate_json(text, strict=True)
+        return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise InputError(f"{where}: {name + ': ' if name else ''}{first['msg']}") from error
+
+
+def _parse(text: bytes, where: str, folder: Path) -> Conversation:
+    line = read_line(_Line, text, where)
     try:
         return Conversation(
             id=line.id,

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from ssl_tt.data.atomic import atomically
 from ssl_tt.data.conversation import Conversation
+from ssl_tt.data.manifest import read_line
 from ssl_tt.errors import InputError
 from ssl_tt.recipe import Settings
 from ssl_tt.timebase import frame_edges
@@ -73,12 +73,7 @@ def read_phones(manifest: Path, conversations: Sequence[Conversation]) -> Phones
     for number, text in enumerate(lines, start=1):
         if text.strip():
             where = f"{path} line {number}"
-            try:
-                line = _Line.model_validate_json(text, strict=True)
-            except ValidationError as error:
-                wrong = error.errors()[0]
-                name = ".".join(map(str, wrong["loc"]))
-                raise InputError(f"{where}: {name + ': ' if name else ''}{wrong['msg']}") from error
+            line = read_line(_Line, text, where)
             if line.conversation not in known:
                 raise InputError(f"{where}: conversation {line.conversation!r} is not in {manifest.name}")
             conversation = known[line.conversation]

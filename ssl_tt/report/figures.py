@@ -163,9 +163,7 @@ def answers(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]]) -
             place = systems.index((row["system"], row["representation"]))
             y = variants.index(row["variant"]) + step * (place - (len(systems) - 1) / 2)
             shade = colour[row["system"]]
-            if row["low"] is not None:
-                axes.plot([row["low"], row["high"]], [y, y], color=shade, linewidth=2.0, solid_capstyle="butt")
-            axes.plot(row["value"], y, "o", color=shade, markersize=5.5, mfc=_face(row["system"], shade))
+            _score(axes, row, y, shade)
             if row["variant"] == variants[0]:
                 axes.axvline(row["value"], color=shade, linewidth=0.8, linestyle=_DASHED, zorder=1)
         axes.set_title(said(TASKS, task).capitalize())
@@ -205,9 +203,7 @@ def kept(
             if (row["task"], row["metric"]) != (task, metric) or row["value"] is None:
                 continue
             y, shade = systems.index(row["system"]), colour[row["system"]]
-            if row["low"] is not None:
-                axes.plot([row["low"], row["high"]], [y, y], color=shade, linewidth=2.4, solid_capstyle="butt")
-            axes.plot(row["value"], y, "o", color=shade, markersize=6, mfc=_face(row["system"], shade))
+            _score(axes, row, y, shade)
             if row["system"] == "random":
                 axes.axvline(row["value"], color=_INK, linewidth=0.8, linestyle=_DASHED, zorder=1)
         axes.set_title(task_name(task, labels).capitalize())
@@ -221,6 +217,13 @@ def kept(
     keys = [Line2D([], [], color=FAMILY_COLOURS[family], marker="o", linewidth=2.4) for family in shown]
     figure.legend(keys, shown, loc="outside lower center", ncols=len(shown))
     return figure
+
+
+def _score(axes: Axes, row: dict[str, Any], y: float, shade: str) -> None:
+    """A dot at the score of a row, and a bar over its interval, if there is one."""
+    if row["low"] is not None:
+        axes.plot([row["low"], row["high"]], [y, y], color=shade, linewidth=2.2, solid_capstyle="butt")
+    axes.plot(row["value"], y, "o", color=shade, markersize=5.5, mfc=_face(row["system"], shade))
 
 
 def _face(system: str, shade: str) -> str:
