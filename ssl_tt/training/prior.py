@@ -76,7 +76,8 @@ def train_prior(run: Path, config: PriorConfig, *, quiet: bool = False) -> Level
     objective, identity = _run(run)
     folder = run / "prior"
     known = _known(folder)
-    if known.get("settings") == config.model_dump(mode="json") and known.get("checkpoint") == identity:
+    asked = {"settings": config.model_dump(mode="json"), "checkpoint": identity}
+    if "levels" in known and known.items() >= asked.items():
         return {name: Level(**level) for name, level in known["levels"].items()}
     recipe = recipes.load(run / "recipe.toml", PretrainRecipe)
     windows, validation = training_windows(conversations(recipe)[0], recipe, objective.encoder)
@@ -91,11 +92,7 @@ def train_prior(run: Path, config: PriorConfig, *, quiet: bool = False) -> Level
         with atomically(folder / f"{name}.safetensors") as file:
             file.write(tensors_to_bytes(prior.state_dict()))
         levels[name] = _score(prior, train[name], held_out[name], given_held_out, speaking, size, seconds)
-    facts = {
-        "settings": config.model_dump(mode="json"),
-        "checkpoint": identity,
-        "levels": {name: asdict(level) for name, level in levels.items()},
-    }
+    facts = {**asked, "levels": {name: asdict(level) for name, level in levels.items()}}
     with atomically(folder / "prior.json") as file:
         file.write(json.dumps(facts, indent=2).encode() + b"\n")
     return levels
