@@ -465,7 +465,9 @@ class Reconstruct(Verb):
 class Prior(Verb):
     """Learn how likely the codes of a finished VQ-VAE or VQ-VAE-2 run are, and print the bits a second that they take.
 
-    The run stays as it is; what is learned goes to RUN/prior, and is found there when the same is asked again.
+    Each level of codes has a prior of its own, a finer one given the coarser that is decoded first, and its use: the
+    perplexity of every codebook while a channel speaks, and in all. The run stays as it is; what is learned goes to
+    RUN/prior, and is found there when the same is asked again.
 
     Example: ssl-tt prior checkpoints/vqvae --steps 1000 --sample-seconds 5
     """
@@ -482,13 +484,13 @@ class Prior(Verb):
         from ssl_tt.objectives.config import PriorConfig
 
         settings = recipe.load(None, PriorConfig, overrides)
-        from ssl_tt.training.prior import sample, train_prior
+        from ssl_tt.training.prior import sample, together, train_prior
 
         levels = train_prior(self.run_directory, settings)
         for name, level in levels.items():
             print(f"{name}: {level}")
         if len(levels) > 1:
-            print(f"together: {sum(level.prior for level in levels.values()):.1f} bits a second under the priors")
+            print(f"together: {together(levels)}")
         if self.sample_seconds is not None:
             print(sample(self.run_directory, self.sample_seconds))
 

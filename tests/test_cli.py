@@ -481,6 +481,10 @@ def test_a_run_whose_decoder_is_a_wavenet_is_heard_and_reported(
     with wave.open(str(tmp_path / "heard" / "reconstruction.wav")) as reader:
         assert reader.getnframes() == 640
         assert len(set(reader.readframes(640))) > 50
+    prior = ["prior", str(run), "--channels", "4", "--dilations", "1", "--steps", "2", "--sample-seconds", "0.04"]
+    assert cli.main(prior) == 0
+    with wave.open(str(run / "prior" / "sample.wav")) as reader:
+        assert reader.getnframes() == 640
 
 
 def test_prior_prints_its_bits_and_draws_codes_that_sound(vqvae_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -490,7 +494,7 @@ def test_prior_prints_its_bits_and_draws_codes_that_sound(vqvae_run: Path, capsy
     bits, sample = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
         r"codes: [\d.]+ bits a second under the prior, [\d.]+ by the codes' frequencies alone, "
-        r"200.0 if all were alike; perplexity \d+ of 16, \d+ while speaking",
+        r"200.0 if all were alike; perplexity \d+ of 16 while speaking, \d+ in all",
         bits,
     )
     folder = vqvae_run / "prior"
@@ -551,10 +555,22 @@ def test_every_autoencoder_is_heard_and_those_of_codes_have_a_prior_of_every_lev
     assert cli.main(asked) == 0
     *levels, sample = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in levels] == [*shapes, *(["together"] if len(shapes) > 1 else [])]
+    facts = json.loads((run / "prior" / "prior.json").read_text())
+    for bits in ("prior", "unigram", "uniform"):
+        total = sum(facts["levels"][name]["bits"][bits] for name in shapes)
+        assert facts["together"][bits] == pytest.approx(total)
+        assert f" {total:.1f} " in levels[-1]
+    for name, shape in shapes.items():
+        for use in ("perplexity", "perplexity_speaking"):
+            assert len(facts["levels"][name][use]) == (shape[1] if len(shape) > 1 else 1)
     for name, shape in shapes.items():
         assert np.load(run / "prior" / f"{name}.npy").shape == shape
     with wave.open(sample) as reader:
         assert reader.getnframes() == max(shape[0] for shape in shapes.values()) * 320
+    heard = Path(sample).read_bytes()
+    assert cli.main(asked) == 0
+    assert capsys.readouterr().out.splitlines() == [*levels, sample], "not found again"
+    assert Path(sample).read_bytes() == heard, "drawn otherwise"
 
 
 def test_export_prints_how_near_it_comes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,17 @@
 RUN/prior/LEVEL.safetensors      weights of the prior of each level of codes
 RUN/prior/prior.json             settings, the run's checkpoint, bits a second and use of the codes
 RUN/prior/LEVEL.npy, sample.wav  codes drawn from it, and what the decoder makes of them
+
+A file holds the levels in the order in which they are decoded, the coarser first, so that all of it takes bits(top) +
+bits(bottom | top).
 """
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +45,8 @@ Codes = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Level:
-    """What the validation conversations' codes of one level cost, bits for each second of a channel, and their use."""
+class Bits:
+    """What codes cost, bits for each second of a channel."""
 
     prior: float
     """Each code given those before it, and those of the coarser level."""
@@ -49,18 +54,37 @@ class Level:
     """Each code by how often it is chosen in training."""
     uniform: float
     """log2 of the number of codes, each as likely as any other."""
-    codes: int
-    """Size of a codebook."""
-    perplexity: float
-    """exp of the entropy of the codes that are chosen; a mean over groups."""
-    perplexity_speaking: float | None
-    """The same of frames in which their channel speaks; None without segments."""
+
+    def __add__(self, other: "Bits") -> "Bits":
+        return Bits(self.prior + other.prior, self.unigram + other.unigram, self.uniform + other.uniform)
 
     def __str__(self) -> str:
-        speaking = "" if self.perplexity_speaking is None else f", {self.perplexity_speaking:.0f} while speaking"
         return (
             f"{self.prior:.1f} bits a second under the prior, {self.unigram:.1f} by the codes' frequencies alone, "
-            f"{self.uniform:.1f} if all were alike; perplexity {self.perplexity:.0f} of {self.codes}{speaking}"
+            f"{self.uniform:.1f} if all were alike"
+        )
+
+
+@dataclass(frozen=True)
+class Level:
+    """What the validation conversations' codes of one level cost, and how the codebook of each group is used."""
+
+    bits: Bits
+    codes: int
+    """Size of a codebook."""
+    perplexity: list[float]
+    """exp of the entropy of the codes that are chosen, of each group."""
+    perplexity_speaking: list[float] | None
+    """The same of the frames in at least half of which their channel speaks; None without segments or such frames."""
+
+    def __str__(self) -> str:
+        if self.perplexity_speaking is None:
+            return (
+                f"{self.bits}; perplexity not known while speaking, {_listed(self.perplexity)} of {self.codes} in all"
+            )
+        return (
+            f"{self.bits}; perplexity {_listed(self.perplexity_speaking)} of {self.codes} while speaking, "
+            f"{_listed(self.perplexity)} in all"
         )
 
 
@@ -77,8 +101,8 @@ def train_prior(run: Path, config: PriorConfig, *, quiet: bool = False) -> Level
     folder = run / "prior"
     known = _known(folder)
     asked = {"settings": config.model_dump(mode="json"), "checkpoint": identity}
-    if "levels" in known and known.items() >= asked.items():
-        return {name: Level(**level) for name, level in known["levels"].items()}
+    if "together" in known and known.items() >= asked.items():
+        return {name: Level(**level | {"bits": Bits(**level["bits"])}) for name, level in known["levels"].items()}
     recipe = recipes.load(run / "recipe.toml", PretrainRecipe)
     windows, validation = training_windows(conversations(recipe)[0], recipe, objective.encoder)
     (train, _), (held_out, speaking) = code_sequences(objective, windows), code_sequences(objective, validation)
@@ -91,11 +115,20 @@ def train_prior(run: Path, config: PriorConfig, *, quiet: bool = False) -> Level
         prior = fit(config, size, train[name], given, quiet=quiet)
         with atomically(folder / f"{name}.safetensors") as file:
             file.write(tensors_to_bytes(prior.state_dict()))
-        levels[name] = _score(prior, train[name], held_out[name], given_held_out, speaking, size, seconds)
-    facts = {**asked, "levels": {name: asdict(level) for name, level in levels.items()}}
+        levels[name] = score(prior, train[name], held_out[name], given_held_out, speaking, size, seconds)
+    facts = {
+        **asked,
+        "levels": {name: asdict(level) for name, level in levels.items()},
+        "together": asdict(together(levels)),
+    }
     with atomically(folder / "prior.json") as file:
         file.write(json.dumps(facts, indent=2).encode() + b"\n")
     return levels
+
+
+def together(levels: Levels) -> Bits:
+    """What all levels cost, each given those before it."""
+    return reduce(add, (level.bits for level in levels.values()))
 
 
 def fit(
@@ -146,6 +179,42 @@ def code_sequences(objective: Autoencoder, windows: Windows) -> tuple[Codes, Ten
     if not all(found.values()):
         raise InputError("none of the run's windows can be read: `ssl-tt check` lists what is wrong with its audio")
     return {name: torch.cat(parts) for name, parts in found.items()}, torch.cat(speaking) if speaking else None
+
+
+@torch.inference_mode()
+def score(
+    prior: Prior,
+    train: Tensor,
+    held_out: Tensor,
+    given: Tensor | None,
+    speaking: Tensor | None,
+    size: int,
+    seconds: float,
+) -> Level:
+    """Costs and use of held-out codes [n, T] or [n, T, G], which together are of so many seconds.
+
+    speaking [n, F] bool, F a multiple of T: who speaks, where that is known.
+    """
+    parts, bits = held_out.split(16), seconds * math.log(2)
+    coarser = [None] * len(parts) if given is None else given.split(16)
+    nats = sum(prior(part, known).double().sum() for part, known in zip(parts, coarser, strict=True))
+    groups, groups_of_train = (codes.flatten(2) if codes.ndim > 2 else codes[..., None] for codes in (held_out, train))
+    unigram = 0.0
+    for group, learned in zip(groups.unbind(2), groups_of_train.unbind(2), strict=True):
+        # One more of each than were counted: no code of the validation is impossible.
+        counts = torch.bincount(learned.flatten(), minlength=size).double() + 1
+        unigram -= float((counts / counts.sum()).log()[group].sum())
+    while_speaking = None
+    if speaking is not None:
+        spoken = speaking.unflatten(1, (held_out.shape[1], -1)).float().mean(dim=2) >= 0.5
+        if spoken.any():
+            while_speaking = [perplexity(group[spoken], size) for group in groups.unbind(2)]
+    return Level(
+        bits=Bits(float(nats) / bits, unigram / bits, held_out.numel() * math.log(size) / bits),
+        codes=size,
+        perplexity=[perplexity(group, size) for group in groups.unbind(2)],
+        perplexity_speaking=while_speaking,
+    )
 
 
 def perplexity(codes: Tensor, size: int) -> float:
@@ -214,39 +283,5 @@ def _known(folder: Path) -> dict[str, Any]:
     return found
 
 
-@torch.inference_mode()
-def _score(
-    prior: Prior,
-    train: Tensor,
-    held_out: Tensor,
-    given: Tensor | None,
-    speaking: Tensor | None,
-    size: int,
-    seconds: float,
-) -> Level:
-    """Costs and use of codes [n, T] or [n, T, G], which together are of so many seconds."""
-    parts, bits = held_out.split(16), seconds * math.log(2)
-    coarser = [None] * len(parts) if given is None else given.split(16)
-    nats = sum(prior(part, known).double().sum() for part, known in zip(parts, coarser, strict=True))
-    groups, groups_of_train = (codes.flatten(2) if codes.ndim > 2 else codes[..., None] for codes in (held_out, train))
-    unigram = 0.0
-    for group, learned in zip(groups.unbind(2), groups_of_train.unbind(2), strict=True):
-        # One more of each than were counted: no code of the validation is impossible.
-        counts = torch.bincount(learned.flatten(), minlength=size).double() + 1
-        unigram -= float((counts / counts.sum()).log()[group].sum())
-    while_speaking = None
-    if speaking is not None:
-        share = speaking.unflatten(1, (held_out.shape[1], -1)).float().mean(dim=2)
-        while_speaking = _mean(perplexity(group[share >= 0.5], size) for group in groups.unbind(2))
-    return Level(
-        prior=float(nats) / bits,
-        unigram=unigram / bits,
-        uniform=held_out.numel() * math.log(size) / bits,
-        codes=size,
-        perplexity=_mean(perplexity(group, size) for group in groups.unbind(2)),
-        perplexity_speaking=while_speaking,
-    )
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+def _listed(perplexities: Sequence[float]) -> str:
+    return " and ".join(f"{perplexity:.0f}" for perplexity in perplexities)

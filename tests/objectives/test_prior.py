@@ -45,6 +45,25 @@ def test_the_prior_learns_a_markov_chain_to_its_entropy_rate_and_draws_it():
     assert (counts / counts.sum(dim=1, keepdim=True) - TRANSITIONS).abs().max() < 0.08
 
 
+def test_codes_that_follow_from_those_before_cost_nothing():
+    """Every sequence counts to 5 and begins again."""
+    codes = (torch.arange(40) % 5).expand(16, -1)
+    prior = fit(CONFIG.model_copy(update={"steps": 60}), 5, codes, quiet=True)
+    with torch.no_grad():
+        assert prior(codes).mean() / math.log(2) < 0.02
+
+
+def test_a_bottom_that_copies_its_top_costs_nothing_given_it_from_the_first_frame_of_each_on():
+    """The tops are fair rolls of a die, of which the codes before tell nothing; the bottom is held-out."""
+    tops = torch.randint(6, (128, 10), generator=torch.Generator().manual_seed(0))
+    top, top_held_out = tops[:96], tops[96:]
+    held_out = top_held_out.repeat_interleave(4, dim=1)
+    prior = fit(CONFIG.model_copy(update={"steps": 100}), 6, top.repeat_interleave(4, dim=1), top, quiet=True)
+    with torch.no_grad():
+        assert prior(held_out, top_held_out).max() / math.log(2) < 0.1
+    assert torch.equal(prior.sample(32, 40, torch.Generator().manual_seed(0), top_held_out), held_out)
+
+
 def test_a_prior_given_the_coarser_level_spends_nothing_on_what_that_tells():
     """Each coarse code tells a half of the codebook for its two fine codes; which of that half is a fair coin."""
     torch.manual_seed(0)
@@ -98,6 +117,30 @@ def test_a_prior_of_groups_reads_every_group_of_the_coarser_level():
     with torch.no_grad():
         assert prior(fine, coarse).mean() < 0.02
     assert torch.equal(prior.sample(64, 12, torch.Generator().manual_seed(0), coarse), fine)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("given", [None, 5])
+def test_codes_are_drawn_by_the_seed_as_their_probabilities_one_after_another_say(given: int | None, groups: int):
+    """The slow way asks the whole sequence for the probability of every code at every place, and keeps no past."""
+    torch.manual_seed(0)
+    prior = Prior(CONFIG, 4, given, groups)
+    torch.nn.init.normal_(prior.codes.output.weight, std=0.5)
+    shape = (2, 8) if groups == 1 else (2, 8, groups)
+    coarser = None if given is None else torch.randint(given, (2, 4, *shape[2:]))
+    drawn = prior.sample(2, 8, torch.Generator().manual_seed(3), coarser)
+    noise = torch.rand(2, 8 * groups, 1, generator=torch.Generator().manual_seed(3))
+    slow = torch.zeros(2, 8 * groups, dtype=torch.int64)
+    for n in range(8 * groups):
+        shares = []
+        for code in range(4):
+            slow[:, n] = code
+            with torch.no_grad():
+                shares.append((-prior(slow.view(shape), coarser).flatten(1)[:, n]).exp())
+        slow[:, n] = (torch.stack(shares, dim=1).cumsum(dim=1)[:, :-1] <= noise[:, n]).sum(dim=1)
+    assert torch.equal(drawn, slow.view(shape))
+    assert torch.equal(drawn, prior.sample(2, 8, torch.Generator().manual_seed(3), coarser))
+    assert not torch.equal(drawn, prior.sample(2, 8, torch.Generator().manual_seed(4), coarser))
 
 
 @pytest.mark.parametrize("given", [None, 3])

@@ -5,6 +5,7 @@ from small import HOP, batch, encoder, tones
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import build
 from ssl_tt.objectives.config import VQVAE2Config
+from ssl_tt.objectives.griffinlim import griffin_lim
 from ssl_tt.objectives.top_level import Hold
 from ssl_tt.objectives.vqvae2 import VQVAE2
 
@@ -75,6 +76,23 @@ def test_diagnostics_show_both_levels_and_what_the_loss_compares():
     error = (drawn["input"] - drawn["reconstruction"]).square().mean()
     torch.testing.assert_close(error, loss.parts["reconstruction"])
     torch.testing.assert_close(loss.total, error + 0.25 * loss.parts["commitment"])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_codes_of_both_levels_alone_sound_as_the_reconstruction_does(groups):
+    objective = vqvae2(groups=groups)
+    objective(batch())  # gives the first codes
+    objective.eval()
+    torch.nn.init.normal_(objective.decoder.stacks[0].output.weight)
+    with torch.no_grad():
+        drawn = objective.diagnostics(tones(2)[:, 0])
+        coded = {name: drawn[name] for name in objective.code_levels}
+        sound = objective.sound(coded, seed=3)
+        assert sound.shape == (2, 40 * HOP)
+        expected = griffin_lim(objective.encoder.log_mel, drawn["reconstruction"], seed=3)
+        torch.testing.assert_close(sound, expected, rtol=0, atol=1e-3 * expected.abs().max().item())
+        for name, codes in coded.items():
+            assert not torch.allclose(sound, objective.sound({**coded, name: (codes + 1) % 8}, seed=3))
 
 
 def test_one_optimizer_step_updates_both_codebooks_once():
