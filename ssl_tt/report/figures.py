@@ -148,36 +148,40 @@ def scores(
 def answers(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]]) -> Figure:
     """Score and interval of each variant that answers a question, a panel for each task: [(task, metric), ...].
 
-    rows: of `Study.answers`. The first variant's scores go down the panel as lines, to see the others against.
+    rows: of `Study.answers`. Variants go down the panel, a colour for each system, and the first variant's scores as
+    lines, to see the others against. Where there are more systems than variants it is systems that go down.
     """
-    variants = list(dict.fromkeys(row["variant"] for row in rows))
-    systems = list(dict.fromkeys((row["system"], row["representation"]) for row in rows))
-    colour = colours(system for system, _ in systems)
-    step = 0.8 / max(3, len(systems))
-    figure = Figure(figsize=(STRIP_INCHES, 1.0 + 0.62 * len(variants)), layout="constrained")
+    variants = {row["variant"]: _with_cost(row) for row in rows}
+    systems = {full_name(row["system"], row["representation"]): row["system"] for row in rows}
+    by_system = len(systems) > len(variants)
+    down, beside = (list(systems), list(variants)) if by_system else (list(variants), list(systems))
+    of = {variant: variant for variant in variants} if by_system else systems
+    shades = colours(of.values())
+    step = 0.8 / max(3, len(beside))
+    height = 1.2 + 0.3 * len(down) if by_system else 1.0 + 0.62 * len(down)
+    figure = Figure(figsize=(STRIP_INCHES, height), layout="constrained")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (task, metric) in zip(grid, panels, strict=True):
         for row in rows:
             if (row["task"], row["metric"]) != (task, metric) or row["value"] is None:
                 continue
-            place = systems.index((row["system"], row["representation"]))
-            y = variants.index(row["variant"]) + step * (place - (len(systems) - 1) / 2)
-            shade = colour[row["system"]]
-            _score(axes, row, y, shade)
-            if row["variant"] == variants[0]:
+            variant, system = row["variant"], full_name(row["system"], row["representation"])
+            at, place = (system, variant) if by_system else (variant, system)
+            shade = shades[of[place]]
+            _score(axes, row, down.index(at) + step * (beside.index(place) - (len(beside) - 1) / 2), shade)
+            if variant == next(iter(variants)) and not by_system:
                 axes.axvline(row["value"], color=shade, linewidth=0.8, linestyle=_DASHED, zorder=1)
         axes.set_title(said(TASKS, task).capitalize())
         axes.set_xlabel(said(METRICS, metric))
-        axes.grid(axis="x")
+        axes.grid(axis="both" if by_system else "x")
+        if len(panels) > 2:
+            axes.locator_params(axis="x", nbins=4)
         axes.tick_params(axis="y", length=0)
-    labels = {row["variant"]: _with_cost(row) for row in rows}
-    grid[0].set_yticks(range(len(variants)), [labels[variant] for variant in variants])
-    grid[0].set_ylim(len(variants) - 0.45, -0.55)
-    keys = [
-        Line2D([], [], color=colour[system], marker="o", markersize=5.5, mfc=_face(system, colour[system]), linewidth=2)
-        for system, _ in systems
-    ]
-    figure.legend(keys, [full_name(*system) for system in systems], loc="outside lower center", ncols=4)
+    grid[0].set_yticks(range(len(down)), down if by_system else list(variants.values()))
+    grid[0].set_ylim(len(down) - 0.45, -0.55)
+    look: dict[str, Any] = {"marker": "o", "markersize": 5.5, "linewidth": 2}
+    keys = {each: Line2D([], [], color=shades[of[each]], mfc=_face(of[each], shades[of[each]]), **look) for each in of}
+    figure.legend(keys.values(), keys, loc="outside lower center", ncols=4)
     return figure
 
 

@@ -79,7 +79,7 @@ FAMILY_COLOURS = {
     "contrast": "#0072B2",
     "several at once": "#CC79A7",
 }
-_SPARE = ("#56B4E9", "#F0E442", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+_SPARE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
 _MARKERS = "osD^vPX"
 
 

@@ -93,8 +93,8 @@ def _body(study: Study) -> Iterator[str]:
         yield figure_element(
             _figure(rows),
             f"answers-{name}",
-            f"Scores with {confidence} intervals. Dashed: {question.variants[0]}, which the others are "
-            "set against. Hollow: the same encoder untrained.",
+            f"Scores with {confidence} intervals. Dashed, if drawn: {question.variants[0]}, which the others are set "
+            "against. Hollow: the same encoder untrained.",
             strip=True,
         )
         for task in tasks(rows):

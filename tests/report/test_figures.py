@@ -50,6 +50,33 @@ def test_what_is_kept_has_a_panel_a_task_and_a_colour_a_family(comparison):
     assert {"contrast", "reconstruction", "baseline", "CPC", "log-mel", "Future activity"} <= set(texts(figure))
 
 
+@pytest.mark.parametrize(("variants", "down"), [(("a", "b"), 3), (("a", "b", "c", "d"), 4)])
+def test_an_answer_has_a_row_for_each_of_what_there_is_more_of_and_a_colour_for_the_others(variants, down):
+    systems = [("random", "encoder"), ("cpc", "encoder"), ("vqvae", "codes")]
+    rows = [
+        {"variant": variant, "system": system, "representation": part, "task": "speaker", "metric": "macro_recall"}
+        | {"value": 0.1 * i + 0.01 * j, "low": 0.1 * i, "high": 0.1 * i + 0.02 * j + 0.001}
+        | {"cost": {"parameters": 1000, "macs_per_second_of_audio": 1e6}}
+        for i, variant in enumerate(variants)
+        for j, (system, part) in enumerate(systems)
+    ]
+    figure = figures.answers(rows, [("speaker", "macro_recall")])
+    axes = figure.axes[0]
+    assert len(axes.get_yticks()) == down
+    dots = {round(line.get_xdata()[0], 6): line for line in axes.lines if line.get_marker() == "o"}
+    shades, places = {}, {}
+    for row in rows:
+        dot = dots[round(row["value"], 6)]
+        group, place = (row["variant"], row["system"]) if down == 3 else (row["system"], row["variant"])
+        shades.setdefault(group, set()).add(dot.get_color())
+        places.setdefault(place, set()).add(round(dot.get_ydata()[0]))
+    assert all(len(each) == 1 for each in (*shades.values(), *places.values()))
+    assert len(set.union(*shades.values())) == len(shades)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == (
+        list(variants) if down == 3 else ["random encoder", "CPC encoder", "VQ-VAE codes"]
+    )
+
+
 @pytest.mark.parametrize(("codes", "expected"), [(np.arange(64), 64), (np.zeros((2, 9), int), 1), ([0, 0, 1, 1], 2)])
 def test_perplexity_is_the_number_of_codes_used_alike(codes, expected):
     assert figures.perplexity(np.array(codes)) == pytest.approx(expected)
