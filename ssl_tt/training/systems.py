@@ -18,7 +18,7 @@ from ssl_tt.objectives import build
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.objectives.quantizer import Quantizer
 from ssl_tt.training import checkpoint
-from ssl_tt.training.config import CompareRecipe
+from ssl_tt.training.config import CompareRecipe, ProbeConfig
 from ssl_tt.training.cost import NO_COST, Cost, representation_cost
 from ssl_tt.training.features import (
     HISTORY_SECONDS,
@@ -107,8 +107,9 @@ def check_representations(recipe: CompareRecipe) -> None:
     known = _known_representations(recipe)
     everyone = list(dict.fromkeys(name for names in known.values() for name in names))
     wanted = recipe.probe.representations
-    for name in wanted:
-        if name not in everyone and "representations" in recipe.probe.model_fields_set:
+    chosen = wanted != ProbeConfig.model_fields["representations"].default
+    for name in wanted if chosen else ():
+        if name not in everyone:
             near = get_close_matches(name, everyone, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(everyone)}"
             raise InputError(f"probe.representations: no objective has {name!r}; {hint}")

@@ -23,6 +23,7 @@ from ssl_tt.objectives.config import (
     JointConfig,
     QuantizerConfig,
     VQVAE2Config,
+    VQVAEConfig,
     VQVAEPart,
 )
 from ssl_tt.report.findings import findings
@@ -332,6 +333,12 @@ def test_recipes_that_ask_for_what_is_not_there_are_refused_at_once(
     with pytest.raises(InputError, match=message):
         compare.compare(load(corpus, *options), tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_recipe_leaves_out_may_be_said_in_it(settings: CompareRecipe) -> None:
+    only = settings.model_copy(update={"objectives": {"vqvae": VQVAEConfig()}})  # which has no context
+    systems.check_representations(only)
+    systems.check_representations(CompareRecipe.model_validate(only.model_dump()))
 
 
 def test_what_cannot_be_probed_is_refused_before_anything_is_trained(corpus: Path, tmp_path: Path) -> None:
