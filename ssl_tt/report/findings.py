@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 _DOES = {
     "shift_hold": "tells shift from hold",
+    "predict_shift": "foretells shifts",
+    "predict_backchannel": "foretells backchannels",
+    "short_long": "tells short utterances from long",
     "future_activity": "foretells who will be speaking",
     "voice_activity": "tells speech from silence",
     "speaker": "tells speakers apart",

@@ -35,6 +35,7 @@ from ssl_tt.report.tables import (
     score_table,
     score_title,
     select,
+    silence_table,
     tasks,
 )
 from ssl_tt.training.compare import Comparison
@@ -125,6 +126,11 @@ def _scores(comparison: Comparison) -> Iterator[str]:
                 f"scores-{task}",
                 f"{score_title(rows, task, labels)}, {confidence} intervals."
                 + (f" {'; '.join(lines)}." if lines else ""),
+            )
+        if task == "shift_hold" and comparison.silences:
+            yield table_element(
+                silence_table(comparison.silences),
+                "By how long the silence lasts, with the number of events: after long ones the mere wait tells.",
             )
         if task == "future_activity" and comparison.horizons:
             yield figure_element(

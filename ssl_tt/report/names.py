@@ -20,6 +20,9 @@ SYSTEMS = {
 }
 TASKS = {
     "shift_hold": "shift or hold",
+    "predict_shift": "shift to come",
+    "predict_backchannel": "backchannel to come",
+    "short_long": "short or long utterance",
     "future_activity": "future activity",
     "voice_activity": "voice activity",
     "speaker": "speaker",
@@ -30,6 +33,10 @@ METRICS = {
     "macro_recall": "macro recall",
     "balanced_accuracy": "balanced accuracy",
     "weighted_f1": "weighted F1",
+    "f1_positive": "F1, positive",
+    "f1_negative": "F1, negative",
+    "event_balanced_accuracy": "balanced accuracy, event-wise",
+    "event_weighted_f1": "weighted F1, event-wise",
     "roc_auc": "ROC AUC",
     "average_precision": "average precision",
     "brier": "Brier score",
@@ -44,6 +51,9 @@ LABELS = {
 }
 HEADLINES = {
     "shift_hold": "balanced_accuracy",
+    "predict_shift": "balanced_accuracy",
+    "predict_backchannel": "balanced_accuracy",
+    "short_long": "balanced_accuracy",
     "future_activity": "roc_auc",
     "voice_activity": "roc_auc",
     "speaker": "macro_recall",
@@ -51,7 +61,7 @@ HEADLINES = {
 }
 """The metric that stands for a task in the findings and the plot."""
 
-_CHANCE = {"balanced_accuracy": 0.5, "roc_auc": 0.5}
+_CHANCE = {"balanced_accuracy": 0.5, "event_balanced_accuracy": 0.5, "roc_auc": 0.5}
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart; black is left to text and axes.
 _COLOURS = {

@@ -101,6 +101,21 @@ def all_metrics_table(rows: Sequence[Row], task: str) -> Table:
     return Table(("system", *(said(METRICS, metric) for metric in metrics)), cells)
 
 
+def silence_table(silences: Sequence[Row]) -> Table:
+    """Balanced accuracy of shift or hold, a column for each group of silences; rows of `Comparison.silences`."""
+    groups = {row["shortest"]: row for row in silences if row["n_events"]}
+    names = list(dict.fromkeys((row["system"], row["representation"]) for row in silences))
+    found = {(row["system"], row["representation"], row["shortest"]): " ".join(interval(row)) for row in silences}
+    titles = [
+        f"from {shortest:g} s ({row['n_events']:,})"
+        if row["longest"] is None
+        else f"{shortest:g} to {row['longest']:g} s ({row['n_events']:,})"
+        for shortest, row in groups.items()
+    ]
+    cells = [(full_name(*name), *(found[*name, shortest] for shortest in groups)) for name in names]
+    return Table(("system", *titles), cells)
+
+
 def difference_table(differences: Sequence[Row], task: str) -> Table:
     """Paired differences of a task's headline metric, with a verdict that says no more than the interval does."""
     cells = [

@@ -11,6 +11,7 @@ OUT/comparison.json     paired differences, ceiling, counts, choices of validati
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,7 @@ from ssl_tt.training.frame_tasks import FRAME_TASKS, count_classes, fitted, scor
 from ssl_tt.training.pretrain import pretrain
 from ssl_tt.training.systems import System, check_representations, count_systems, frame_rate_hz, systems
 from ssl_tt.turns import metrics
+from ssl_tt.turns.floor_scores import READINGS
 from ssl_tt.turns.metrics import Floats
 
 Row = dict[str, Any]
@@ -47,6 +49,9 @@ STRETCH_SECONDS = 60.0
 
 # Draws of the bootstrap are the same for every comparison of the same number of conversations.
 _DRAWS_SEED = 0
+
+# Scores of an earlier kind are made anew.
+_SCORING = 2
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,8 @@ class Comparison:
     labels: dict[str, str]
     """What the shift and hold labels of each probed corpus rest on: "cue", "proxy", "annotated" or "detected"."""
     counts: dict[str, dict[str, int]]
-    """For each split: `conversations`, `shift`, `hold`, `frames`; where they are asked for, how many `speakers` are
-    heard alone, and how many different `phones`."""
+    """For each split: `conversations`, `shift`, `hold`, `frames`; where they are asked for, how many events of other
+    kinds, how many `speakers` are heard alone, and how many different `phones`."""
     belief: dict[str, Any] | None
     """A stretch of one scored conversation: `conversation`, `start_seconds`, `frame_rate_hz`, `activity` [T, 2] bool,
     `events` (list of Event, frames counted from the stretch's start), `systems`: name -> p(shift) [T]."""
@@ -77,6 +82,11 @@ class Comparison:
     """Diagnostics of each objective's first seed on a few seconds of that stretch."""
     horizons: dict[str, Floats] = field(default_factory=dict)
     """ROC AUC of each 50 ms bin of future activity, [60], by system."""
+    silences: list[Row] = field(default_factory=list)
+    """Balanced accuracy of shift or hold by how long the silence lasts: `system, representation, shortest, longest`
+    (seconds, None for no end), `n_events, value, low, high`."""
+    confusion: list[Row] = field(default_factory=list)
+    """Of tasks at events: `task, system, representation`, and `counts` [true class, answered class] of each seed."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds of each stage."""
     found: "Results" = field(default_factory=dict)
@@ -187,6 +197,17 @@ def _scored(
         belief=_belief(recipe, test, found),
         examples=_examples(recipe, test, runs),
         horizons={system: each.scores.horizons for system, each in _main(found) if each.scores.horizons is not None},
+        silences=_silences(recipe, found),
+        confusion=[
+            {
+                "task": task,
+                "system": name[0],
+                "representation": name[1],
+                "counts": [s.scores.confusion[task] for s in each],
+            }
+            for name, each in found.items()
+            for task in each[0].scores.confusion
+        ],
         seconds=seconds,
         found=found,
     )
@@ -245,12 +266,15 @@ def _asked(recipe: CompareRecipe, splits: corpora.Splits, phones: Phones) -> tup
             probe.Asked([probe.ask(each, rate, config, phones.get(each.id, ((), ()))) for each in splits[split]])
         )
     train, test = sets
-    if "shift_hold" in config.tasks:
-        if not 0 < train.shift.sum() < len(train.shift):
+    for event_task in train.tasks:
+        truth, (negative, positive) = train.rows(event_task).truth, READINGS[event_task].kinds
+        if not 0 < truth.sum() < len(truth):
             raise InputError(
-                f"data.probe: {int(train.shift.sum())} shifts and {int((~train.shift).sum())} holds by preset "
-                f"{config.preset} in the training conversations, expected both: add conversations, or drop the task"
+                f"data.probe: {event_task} asks {int(truth.sum())} times about {positive} and {int((~truth).sum())} "
+                f"times about {negative} in the training conversations, expected both: add conversations, or drop the "
+                "task"
             )
+    if "shift_hold" in train.tasks:
         test = _with_stretch(test, rate)
     for task in FRAME_TASKS:
         if task in config.tasks:
@@ -261,12 +285,13 @@ def _asked(recipe: CompareRecipe, splits: corpora.Splits, phones: Phones) -> tup
 def _with_stretch(asked: probe.Asked, frame_rate_hz: float) -> probe.Asked:
     """The same with one stretch to draw: that of most events, in the conversation of most events."""
     questions = list(asked.questions)
-    place = max(range(len(questions)), key=lambda i: len(questions[i].events))
+    place = max(range(len(questions)), key=lambda i: len(questions[i].events["shift_hold"]))
     question = questions[place]
+    decisions = np.array([event.decision for event in question.events["shift_hold"]], dtype=np.int64)
     length = min(timebase.frames(STRETCH_SECONDS, frame_rate_hz), len(question.activity))
     # A second before its first event, but never past the end.
-    starts = np.clip(question.decisions - timebase.frames(1.0, frame_rate_hz), 0, len(question.activity) - length)
-    held = [np.sum((question.decisions >= start) & (question.decisions < start + length)) for start in starts]
+    starts = np.clip(decisions - timebase.frames(1.0, frame_rate_hz), 0, len(question.activity) - length)
+    held = [np.sum((decisions >= start) & (decisions < start + length)) for start in starts]
     start = int(starts[int(np.argmax(held))]) if held else 0
     questions[place] = replace(question, stretch=np.arange(start, start + length))
     return probe.Asked(questions)
@@ -370,7 +395,7 @@ def _key(who: list[Any], recipe: CompareRecipe, train: probe.Asked, test: probe.
         for questions in (train.questions, test.questions)
         for c in (question.conversation for question in questions)
     ]
-    facts = [*who, recipe.probe.model_dump(mode="json"), len(train.questions), asked]
+    facts = [_SCORING, *who, recipe.probe.model_dump(mode="json"), len(train.questions), asked]
     if "phone" in recipe.probe.tasks:
         facts += [question.phones.tolist() for question in (*train.questions, *test.questions)]
     if "speaker" in recipe.probe.tasks:
@@ -419,16 +444,34 @@ def _rows(recipe: CompareRecipe, found: Results, test: probe.Asked) -> list[Row]
     return rows
 
 
+def _silences(recipe: CompareRecipe, found: Results) -> list[Row]:
+    """Scores by how long the silence lasts, averaged over seeds."""
+    return [
+        {
+            "system": name[0],
+            "representation": name[1],
+            "shortest": groups[0].shortest,
+            "longest": groups[0].longest if np.isfinite(groups[0].longest) else None,
+            "n_events": groups[0].n,
+            **metrics.estimate(np.stack([group.values for group in groups]), recipe.probe.confidence)._asdict(),
+        }
+        for name, seeds in found.items()
+        for groups in zip(*(each.scores.silences for each in seeds), strict=True)
+    ]
+
+
 def _asked_of(task: str, test: probe.Asked) -> tuple[int, NDArray[np.int64], float | None]:
     """How often a task asks, of which conversations, and the share of its positive class, if there is one."""
     if task in FRAME_TASKS:
         rows = scored(task, test)
         speech = float(np.mean(rows.label == "speech")) if task == "voice_activity" and len(rows.label) else None
         return len(rows.label), rows.conversation, speech
-    truth, of = (
-        (test.shift, test.event_conversation) if task == "shift_hold" else (test.future, test.frame_conversation)
-    )
-    return len(truth), of, float(truth.mean()) if truth.size else None
+    for event_task in test.tasks:
+        if event_task == task:
+            asked = test.rows(event_task)
+            return len(asked.truth), asked.conversation, float(asked.truth.mean()) if len(asked.truth) else None
+    future = test.future
+    return len(future), test.frame_conversation, float(future.mean()) if future.size else None
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:
@@ -517,7 +560,7 @@ def _belief(recipe: CompareRecipe, test: probe.Asked, found: Results) -> dict[st
                 end=event.end - start,
                 region=(event.region[0] - start, event.region[1] - start),
             )
-            for event in question.events
+            for event in question.events["shift_hold"]
             if start <= event.decision < stop
         ],
         "systems": {system: each.stretch for system, each in _main(found) if each.stretch is not None},
@@ -546,10 +589,11 @@ def _examples(
 def _counts(recipe: CompareRecipe, asked: probe.Asked) -> dict[str, int]:
     counts = {
         "conversations": len(asked.questions),
-        "shift": int(asked.shift.sum()),
-        "hold": int((~asked.shift).sum()),
+        "shift": 0,
+        "hold": 0,
         "frames": len(asked.frame_conversation),
     }
+    counts |= Counter(event.kind for each in asked.questions for events in each.events.values() for event in events)
     classes = {f"{task}s": count_classes(task, asked) for task in ("speaker", "phone") if task in recipe.probe.tasks}
     return counts | classes
 
@@ -587,7 +631,7 @@ def _ceiling(recipe: CompareRecipe, test: probe.Asked, workdir: Path) -> dict[st
     posteriors = []
     for question in test.questions:
         starts, posterior = np.array(silences.get(question.conversation.id, [(np.inf, np.nan)])).T
-        for event in question.events:
+        for event in question.events["shift_hold"]:
             distance = np.abs(starts - timebase.seconds(event.start, rate))
             if distance.min() > 1 / rate:
                 return None  # an event that the simulator did not plan
@@ -596,7 +640,7 @@ def _ceiling(recipe: CompareRecipe, test: probe.Asked, workdir: Path) -> dict[st
         return None
     # Balanced accuracy weighs both classes alike, so the cues need to raise the odds, not to exceed one half.
     answers = np.array(posteriors) >= description["config"]["shift_probability"]
-    confusion = metrics.confusion_counts(test.shift, answers, np.zeros(len(answers), int), 1)[0]
+    confusion = metrics.confusion_counts(test.rows("shift_hold").truth, answers, np.zeros(len(answers), int), 1)[0]
     realised = metrics.estimate([metrics.balanced_accuracy(confusion)]).value
     if realised is None:
         return None
@@ -612,6 +656,8 @@ def _write(comparison: Comparison, out: Path) -> None:
         "differences": comparison.differences,
         "ceiling": comparison.ceiling,
         "labels": comparison.labels,
+        "silences": comparison.silences,
+        "confusion": comparison.confusion,
         "counts": comparison.counts,
         "horizons": {system: probe.numbers(curve) for system, curve in comparison.horizons.items()},
         "regularisation": [

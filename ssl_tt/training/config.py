@@ -120,14 +120,26 @@ class HeadTraining(TrainingConfig):
 class ProbeConfig(Settings):
     """Linear probes on frozen features of both channels, and the baselines beside them."""
 
-    tasks: tuple[Literal["shift_hold", "future_activity", "voice_activity", "speaker", "phone"], ...] = (
-        "shift_hold",
-        "future_activity",
-    )
-    """Tasks to score: two of turn-taking, and what is kept of a channel's frame: whether it speaks, who it is, and
-    which phone it is, where phones.jsonl beside the manifest tells."""
-    preset: Literal["inoue2024"] = "inoue2024"
+    tasks: tuple[
+        Literal[
+            "shift_hold",
+            "predict_shift",
+            "predict_backchannel",
+            "short_long",
+            "future_activity",
+            "voice_activity",
+            "speaker",
+            "phone",
+        ],
+        ...,
+    ] = ("shift_hold", "future_activity")
+    """Tasks to score: of turn-taking (shift or hold at a silence; whether a shift or a backchannel is about to come;
+    whether who has begun to speak will go on; who speaks in the next 3 s), and what is kept of a channel's frame:
+    whether it speaks, who it is, and which phone it is, where phones.jsonl beside the manifest tells."""
+    preset: Literal["inoue2024", "vap2022", "vap2023", "vap_event"] = "inoue2024"
     """Definition of the shift and hold events."""
+    ahead_preset: Literal["vap2022", "vap2023"] = "vap2022"
+    """Definition of the events of `predict_shift`, `predict_backchannel` and `short_long`."""
     representations: tuple[str, ...] = ("encoder", "context", "codes", "latent", "bottom", "top")
     """Representations to probe, of those that an objective has."""
     baselines: tuple[Literal["majority", "activity_history", "logmel", "random"], ...] = (

@@ -98,9 +98,10 @@ def answers(
     learned: list[Conversation] = [question.conversation for question in train.questions]
     run = out / "heads" / f"{start.name}-seed{start.seed}-{head}"
     settings = start.recipe(recipe, head)
-    task = train_head(settings, start.encoder, learned, run, cache, quiet=quiet)
     _, held_out = split_dialogues(learned, settings.training.held_out_share, recipe.data.split_seed)
     kept = Asked([question for question in train.questions if question.conversation in held_out])
+    head_answers.check_held_out(settings.training.target, kept)
+    task = train_head(settings, start.encoder, learned, run, cache, quiet=quiet)
     reader = head_answers.logits_reader(task, cache)
     said = {name: probe.read(reader, asked)["logits"] for name, asked in (("kept", kept), ("test", test))}
     return head_answers.answer(task, said["test"], test, (said["kept"], kept), recipe.probe)

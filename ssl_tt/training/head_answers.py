@@ -1,6 +1,6 @@
 """What a trained head says to the questions of a comparison, as a probe would."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ssl_tt import timebase
 from ssl_tt.data.conversation import Conversation
+from ssl_tt.errors import InputError
 from ssl_tt.training import probe
 from ssl_tt.training.config import ProbeConfig
+from ssl_tt.training.event_tasks import Said, with_prior
 from ssl_tt.training.feature_windows import FeatureCache
 from ssl_tt.training.features import BLOCK_SECONDS, Features, Frames, Reader, audio_blocks
 from ssl_tt.training.probe import Answers
@@ -20,9 +22,10 @@ from ssl_tt.training.ridge import Floats
 from ssl_tt.training.task import Task
 from ssl_tt.turns import metrics
 from ssl_tt.turns.activity_target import ActivityTarget
+from ssl_tt.turns.config import ActivityTargetConfig, EventsTargetConfig, TargetConfig
 from ssl_tt.turns.event_target import EventsTarget
+from ssl_tt.turns.floor_scores import READINGS, EventTask
 from ssl_tt.turns.projection_targets import FutureTarget
-from ssl_tt.turns.states import last_speaker
 
 _NEVER = float(np.nextafter(1.0, 2.0))  # above every probability
 
@@ -50,32 +53,59 @@ def answer(
 ) -> Answers:
     """Answers to the tasks that the target is about; the threshold of a shift is chosen on held-out conversations.
 
-    Of the questions that are asked only frames and speakers count. A target that gives no bins of 50 ms leaves future
-    activity unanswered.
+    Of the questions that are asked only frames and speakers count. Targets of what comes at every frame answer all
+    tasks at events, untrained for them (zero-shot, Ekstedt & Skantze 2022); one of events answers shift or hold alone,
+    and one without bins of 50 ms leaves future activity unanswered.
     """
-    shift = future = stretch = None
+    future = stretch = None
     chosen: dict[str, float] = {}
-    if "shift_hold" in config.tasks and not isinstance(task.target, ActivityTarget):
-        threshold = 0.5
-        if not isinstance(task.target, EventsTarget):
-            kept, kept_asked = held_out
-            found = metrics.best_threshold(
-                kept_asked.shift, shift_probability(task, kept.decisions, kept_asked.previous)
-            )
-            threshold = min(found.value, _NEVER)
-            chosen["shift_hold"] = threshold
-        shift = shift_probability(task, read.decisions, asked.previous) - threshold
-        last = np.concatenate([last_speaker(question.activity)[question.stretch] for question in asked.questions])
-        stretch = np.where(last >= 0, shift_probability(task, read.stretch, np.maximum(last, 0)), np.nan)
+    events: dict[EventTask, Said] = {}
+    kept, kept_asked = held_out
+    for name in answerable(task.config.target, asked.tasks):
+        known = kept_asked.rows(name)
+        likely = probability(task, name, read.events[name], asked.rows(name).previous)
+        if isinstance(task.target, EventsTarget):  # which is trained as if both were as frequent
+            share = float(known.truth.mean()) if len(known.truth) else 0.0
+            calibrated = with_prior(np.log(likely) - np.log1p(-likely), share) if 0 < share < 1 else None
+            events[name] = Said(likely - 0.5, calibrated)
+        else:
+            said = probability(task, name, kept.events[name], known.previous)
+            chosen[name] = min(metrics.best_threshold(known.truth, said).value, _NEVER)
+            events[name] = Said(likely - chosen[name], likely)
+        if name == "shift_hold":
+            last = asked.last_speaker
+            stretch = np.where(last >= 0, probability(task, name, read.stretch, np.maximum(last, 0)), np.nan)
     if "future_activity" in config.tasks and isinstance(task.target, FutureTarget):
         future = torch.sigmoid(torch.from_numpy(read.frames).double()).numpy()
-    return Answers(shift, future, stretch, {}, chosen)
+    return Answers(events, future, stretch, {}, chosen)
 
 
-def shift_probability(task: Task, logits: NDArray[np.float32], previous: Frames) -> Floats:
-    """How likely [P] it is that the turn goes to the other, from logits [P, 2, K] and who had it [P].
+def answerable(target: TargetConfig, tasks: Sequence[EventTask]) -> list[EventTask]:
+    """Those of the tasks at events that a model with this target answers."""
+    if isinstance(target, ActivityTargetConfig):
+        return []
+    return [task for task in tasks if task == "shift_hold" or not isinstance(target, EventsTargetConfig)]
 
-    A target of what comes at every frame says it of the next 0.6 s: how much of it the other is expected to have.
+
+def check_held_out(target: TargetConfig, kept: Asked) -> None:
+    """InputError unless the conversations that are held out allow thresholds to be chosen."""
+    if isinstance(target, EventsTargetConfig):
+        return
+    for task in answerable(target, kept.tasks):
+        truth, (negative, positive) = kept.rows(task).truth, READINGS[task].kinds
+        if not 0 < truth.sum() < len(truth):
+            raise InputError(
+                f"{task}: the training dialogues held out for a head have {int(truth.sum())} frames of {positive} and "
+                f"{int((~truth).sum())} of {negative}, expected both to choose a threshold: raise held_out_share, or "
+                "drop the task"
+            )
+
+
+def probability(task: Task, name: EventTask, logits: NDArray[np.float32], previous: Frames) -> Floats:
+    """Of class 1 of a task [R], by logits [R, 2, K] and who had the turn [R].
+
+    A target of what comes at every frame says how much of the next 0.6 s, or of the time from there to 2 s, the other
+    is expected to have: see `floor_scores`.
     """
     rows = np.arange(len(logits))
     said = torch.from_numpy(logits).double()
@@ -83,7 +113,8 @@ def shift_probability(task: Task, logits: NDArray[np.float32], previous: Frames)
         found: Floats = torch.sigmoid(said[rows, previous, 0]).numpy()
     else:
         assert not isinstance(task.target, ActivityTarget)
-        found = task.target.floor(said[:, :, None]).now[rows, 1 - previous, 0].double().numpy()
+        floor = task.target.floor(said[:, :, None])
+        found = (floor.later if READINGS[name].later else floor.now)[rows, 1 - previous, 0].double().numpy()
     return found
 
 

@@ -37,16 +37,16 @@ def finetune(recipe: FinetuneRecipe, out: Path, *, quiet: bool = False, workdir:
         if not splits[split]:
             raise InputError(f"data: no annotated conversation for {split}; add some, or raise data.{split}_share")
     encoder = _encoder(recipe, splits)
-    cache = FeatureCache(out / "features", encoder)
-    task = train_head(recipe, encoder, splits["train"], out, cache, quiet=quiet)
-
     config = ProbeConfig(evaluate_on="validation")
     _, held_out = split_dialogues(splits["train"], recipe.training.held_out_share, recipe.data.split_seed)
-    reader = head_answers.logits_reader(task, cache)
     sets = [
         probe.Asked([probe.ask(conversation, encoder.frame_rate_hz, config) for conversation in part])
         for part in (held_out, splits["validation"])
     ]
+    head_answers.check_held_out(recipe.training.target, sets[0])
+    cache = FeatureCache(out / "features", encoder)
+    task = train_head(recipe, encoder, splits["train"], out, cache, quiet=quiet)
+    reader = head_answers.logits_reader(task, cache)
     kept, asked = ((probe.read(reader, each)["logits"], each) for each in sets)
     answers = head_answers.answer(task, *asked, kept, config)
     scores = probe.score(answers, asked[1], metrics.draws(len(asked[1].questions), config.bootstrap))

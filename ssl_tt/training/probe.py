@@ -1,9 +1,9 @@
 """Linear probes: how much of turn-taking can be read off frozen features by a line?
 
-Two tasks of turn-taking. `shift_hold`: at each silence of the preset, does the other speaker take the turn?
-`future_activity`: which of the next 60 bins of 50 ms will a speaker fill? Features of both channels stand side by side,
-the speaker in question first (before a silence the one who spoke last), so that swapping the speakers swaps the answer.
-The tasks of one channel's frame are in `frame_tasks`.
+The tasks of turn-taking are those of `event_tasks`, such as shift or hold at a silence, and `future_activity`: which of
+the next 60 bins of 50 ms will a speaker fill? Features of both channels stand side by side, the speaker in question
+first (at an event the one who had the turn), so that swapping the speakers swaps the answer. The tasks of one channel's
+frame are in `frame_tasks`.
 
 Everything is fitted and chosen on the training conversations, by validation that keeps a dialogue together. The
 conversations that are scored meet their labels in `score` alone (but for `speaker`, see there).
@@ -11,7 +11,7 @@ conversations that are scored meet their labels in `score` alone (but for `speak
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,16 @@ import torch
 from numpy.typing import NDArray
 
 from ssl_tt.errors import InputError
-from ssl_tt.training import frame_tasks
+from ssl_tt.training import event_tasks, frame_tasks
 from ssl_tt.training.config import ProbeConfig
+from ssl_tt.training.event_tasks import Said, with_prior
 from ssl_tt.training.features import Frames, Reader
 from ssl_tt.training.frame_tasks import FRAME_TASKS
 from ssl_tt.training.questions import Asked, Question, ask
 from ssl_tt.training.ridge import Block, Floats, Line, fit_ridge, moments
 from ssl_tt.turns import metrics
-from ssl_tt.turns.states import last_speaker
+from ssl_tt.turns.floor_scores import READINGS, EventTask
+from ssl_tt.turns.metrics import SilenceGroup
 from ssl_tt.turns.targets import FUTURE_BINS
 
 __all__ = ["Asked", "Line", "Question", "ask"]
@@ -39,8 +41,8 @@ __all__ = ["Asked", "Line", "Question", "ask"]
 class Read:
     """One representation at all that was asked, the two speakers by channel."""
 
-    decisions: NDArray[np.float32]
-    """[E, 2, D]"""
+    events: dict[EventTask, NDArray[np.float32]]
+    """At the rows of each task, [R, 2, D]."""
     frames: NDArray[np.float32]
     """[F, 2, D]"""
     stretch: NDArray[np.float32]
@@ -54,8 +56,12 @@ def read(reader: Reader, asked: Asked) -> dict[str, Read]:
     they work, above all where the machine has other things to do.
     """
 
-    def parts(question: Question) -> dict[str, tuple[NDArray[np.float32], ...]]:
-        wanted = (question.decisions, question.frames, question.stretch)
+    rows = {task: asked.rows(task) for task in asked.tasks}
+
+    def parts(place: int) -> dict[str, tuple[NDArray[np.float32], ...]]:
+        question = asked.questions[place]
+        at_events = [each.frame[each.conversation == place] for each in rows.values()]
+        wanted = (*at_events, question.frames, question.stretch)
         points = np.unique(np.concatenate(wanted))
         if len(points) == 0:
             return {}
@@ -63,9 +69,12 @@ def read(reader: Reader, asked: Asked) -> dict[str, Read]:
         return {name: tuple(each[np.searchsorted(points, frames)] for frames in wanted) for name, each in found.items()}
 
     with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        every = [found for found in pool.map(parts, asked.questions) if found]
-    names = every[0] if every else {}
-    return {name: Read(*map(np.concatenate, zip(*(found[name] for found in every), strict=True))) for name in names}
+        every = [found for found in pool.map(parts, range(len(asked.questions))) if found]
+    read = {}
+    for name in every[0] if every else {}:
+        *events, frames, stretch = map(np.concatenate, zip(*(found[name] for found in every), strict=True))
+        read[name] = Read(dict(zip(rows, events, strict=True)), frames, stretch)
+    return read
 
 
 def by_role(features: NDArray[np.float32], first: Frames) -> NDArray[np.float32]:
@@ -77,10 +86,10 @@ def by_role(features: NDArray[np.float32], first: Frames) -> NDArray[np.float32]
 # ---------------------------------------------------------------------------------------------------- linear models
 
 
-def fit_shift_hold(
-    features: NDArray[np.float32], shift: NDArray[np.bool_], dialogue: Frames, config: ProbeConfig
+def fit_events(
+    task: EventTask, features: NDArray[np.float32], truth: NDArray[np.bool_], dialogue: Frames, config: ProbeConfig
 ) -> Line:
-    """Logistic regression of shift (above 0) against hold from features [E, D], both classes of equal weight.
+    """Logistic regression of class 1 (above 0) against 0 from features [R, D], both classes of equal weight.
 
     C is the candidate of best balanced accuracy on the conversations left out; of equals, the most regularised.
     """
@@ -94,25 +103,25 @@ def fit_shift_hold(
     solver = "newton-cholesky" if len(x) > 20 * x.shape[1] else "lbfgs"
 
     def fits(rows: NDArray[np.bool_]) -> Iterator[tuple[float, Floats, float]]:
-        if not 0 < shift[rows].sum() < rows.sum():
+        if not 0 < truth[rows].sum() < rows.sum():
+            negative, positive = (kind.replace("_", " ") for kind in READINGS[task].kinds)
             raise InputError(
-                f"shift_hold: training conversations with {int(shift.sum())} shifts and {int((~shift).sum())} holds, "
-                "expected several conversations with both: add training conversations, or drop the task"
+                f"{task}: training conversations with {int(truth.sum())} times {positive} and {int((~truth).sum())} "
+                f"times {negative}, expected several conversations with both: add training conversations, or drop the "
+                "task"
             )
         model = LogisticRegression(class_weight="balanced", solver=solver, max_iter=1000, warm_start=True)
         for c in sorted(config.regularisation):
             with threadpool_limits(1):  # threads that wait for each other make products this small 5 to 8 times slower
-                model.set_params(C=c).fit(x[rows], shift[rows])
+                model.set_params(C=c).fit(x[rows], truth[rows])
             yield c, model.coef_[0].copy(), float(model.intercept_[0])
 
     answered: dict[float, NDArray[np.bool_]] = {}
     for held_out in folds:
         for c, weights, bias in fits(~held_out):
             answered.setdefault(c, np.zeros(len(x), dtype=bool))[held_out] = x[held_out] @ weights + bias >= 0
-    truth = shift.astype(np.int64)
-    scores = {
-        c: metrics.balanced_accuracy(metrics.confusion_counts(truth, a, 0 * truth, 1)[0]) for c, a in answered.items()
-    }
+    one = np.zeros(len(x), np.int64)
+    scores = {c: metrics.balanced_accuracy(metrics.confusion_counts(truth, a, one, 1)[0]) for c, a in answered.items()}
     best = max(scores, key=lambda c: (float(scores[c]), -c))
     weights, bias = next((weights, bias) for c, weights, bias in fits(np.ones(len(x), dtype=bool)) if c == best)
     return Line(mean, scale, weights, bias, best)
@@ -161,8 +170,8 @@ def _folds(dialogue: Frames, folds: int) -> Iterator[NDArray[np.bool_]]:
 class Answers:
     """What a system says to all that was asked; made without a look at the truth."""
 
-    shift: Floats | None
-    """Score [E] of a shift; from 0 on it is the answer."""
+    events: dict[EventTask, Said]
+    """What is said at the rows of each task."""
     future: Floats | None
     """Scores [F, 2, 60]."""
     stretch: Floats | None
@@ -175,41 +184,47 @@ class Answers:
 
 def answer(train: Read, asked_train: Asked, test: Read, asked_test: Asked, config: ProbeConfig) -> Answers:
     """Fit on the training conversations, answer for the others: of their questions, only frames and speakers count."""
-    shift = future = stretch = None
-    chosen = {}
-    if "shift_hold" in config.tasks:
-        x = by_role(train.decisions, asked_train.previous)
-        line = fit_shift_hold(x, asked_train.shift, asked_train.dialogue[asked_train.event_conversation], config)
-        shift, chosen["shift_hold"] = line(by_role(test.decisions, asked_test.previous)), line.regularisation
-        last = np.concatenate([last_speaker(question.activity)[question.stretch] for question in asked_test.questions])
-        belief = 1 / (1 + np.exp(-line(by_role(test.stretch, np.maximum(last, 0)))))
-        stretch = np.where(last >= 0, belief, np.nan)
+    future = stretch = None
+    chosen: dict[str, float] = {}
+    events: dict[EventTask, Said] = {}
+    for task in asked_test.tasks:
+        rows, wanted = asked_train.rows(task), asked_test.rows(task)
+        x, dialogue = by_role(train.events[task], rows.previous), asked_train.dialogue[rows.conversation]
+        line = fit_events(task, x, rows.truth, dialogue, config)
+        score, chosen[task] = line(by_role(test.events[task], wanted.previous)), line.regularisation
+        events[task] = Said(score, with_prior(score, rows.truth.mean()))
+        if task == "shift_hold":
+            last = asked_test.last_speaker
+            belief = 1 / (1 + np.exp(-line(by_role(test.stretch, np.maximum(last, 0)))))
+            stretch = np.where(last >= 0, belief, np.nan)
     if "future_activity" in config.tasks:
         groups = asked_train.dialogue[asked_train.frame_conversation]
         line = fit_future(train.frames, asked_train.future, groups, config)
         future, chosen["future_activity"] = answer_future(line, test.frames), line.regularisation
     said = {}
-    for task in _frame_tasks(config):
-        rows, of = frame_tasks.fitted(task, asked_train, asked_test, config.folds)
-        known, wanted = train if of is asked_train else test, frame_tasks.scored(task, asked_test)
-        said[task], chosen[task] = frame_tasks.answer(task, rows, known.frames, wanted, test.frames, config)
-    return Answers(shift, future, stretch, said, chosen)
+    for name in _frame_tasks(config):
+        frames, of = frame_tasks.fitted(name, asked_train, asked_test, config.folds)
+        known, scored = train if of is asked_train else test, frame_tasks.scored(name, asked_test)
+        said[name], chosen[name] = frame_tasks.answer(name, frames, known.frames, scored, test.frames, config)
+    return Answers(events, future, stretch, said, chosen)
 
 
 def answer_majority(asked_train: Asked, asked_test: Asked, config: ProbeConfig) -> Answers:
     """The floor: always the more frequent class of training, and for every frame the same."""
-    shift = future = stretch = None
-    if "shift_hold" in config.tasks:
-        share = asked_train.shift.mean()
-        shift = np.full(len(asked_test.shift), 1.0 if share >= 0.5 else -1.0)
-        stretch = np.full(sum(len(question.stretch) for question in asked_test.questions), share)
+    future = stretch = None
+    events: dict[EventTask, Said] = {}
+    for task in asked_test.tasks:
+        share, n = asked_train.rows(task).truth.mean(), len(asked_test.rows(task).truth)
+        events[task] = Said(np.full(n, 1.0 if share >= 0.5 else -1.0), np.full(n, share))
+        if task == "shift_hold":
+            stretch = np.full(sum(len(question.stretch) for question in asked_test.questions), share)
     if "future_activity" in config.tasks:
         future = np.broadcast_to(asked_train.future.mean(axis=(0, 1)), asked_test.future.shape)
     said = {}
-    for task in _frame_tasks(config):
-        rows, _ = frame_tasks.fitted(task, asked_train, asked_test, config.folds)
-        said[task] = frame_tasks.majority(task, rows, frame_tasks.scored(task, asked_test))
-    return Answers(shift, future, stretch, said, {})
+    for name in _frame_tasks(config):
+        frames, _ = frame_tasks.fitted(name, asked_train, asked_test, config.folds)
+        said[name] = frame_tasks.majority(name, frames, frame_tasks.scored(name, asked_test))
+    return Answers(events, future, stretch, said, {})
 
 
 def _frame_tasks(config: ProbeConfig) -> list[str]:
@@ -224,6 +239,10 @@ class Scores:
     """task -> metric -> [1 + draws]"""
     horizons: Floats | None
     """ROC AUC of each bin of future activity [60]."""
+    silences: list[SilenceGroup] = field(default_factory=list)
+    """Balanced accuracy of shift or hold by how long the silence lasts."""
+    confusion: dict[str, list[list[int]]] = field(default_factory=dict)
+    """Counts [true class, answered class] of the rows of each task at events."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -232,6 +251,8 @@ class Scores:
                 for task, scores in self.values.items()
             },
             "horizons": None if self.horizons is None else numbers(self.horizons),
+            "silences": [[each.shortest, each.n, numbers(each.values)] for each in self.silences],
+            "confusion": self.confusion,
         }
 
     @classmethod
@@ -242,28 +263,33 @@ class Scores:
                 for task, scores in table["values"].items()
             },
             horizons=None if table["horizons"] is None else np.array(table["horizons"], dtype=np.float64),
+            silences=[
+                SilenceGroup(shortest, longest, n, np.array(values, dtype=np.float64))
+                for (shortest, n, values), longest in zip(
+                    table["silences"], [*(each[0] for each in table["silences"][1:]), np.inf], strict=False
+                )
+            ],
+            confusion=table["confusion"],
         )
 
 
 def score(answers: Answers, asked: Asked, draws: Floats) -> Scores:
     """Answers against the truth, under weights `draws` [1 + draws, conversations] of `metrics.draws`.
 
-    shift_hold: balanced accuracy, weighted F1, ROC AUC over events. future_activity: mean over the 60 bins of the ROC
-    AUC over frames and speakers. Those of a frame: see `frame_tasks`.
+    future_activity: mean over the 60 bins of the ROC AUC over frames and speakers. The others: see `event_tasks` and
+    `frame_tasks`.
     """
     n = len(asked.questions)
     values: dict[str, dict[str, Floats]] = {}
+    silences: list[SilenceGroup] = []
+    confusion: dict[str, list[list[int]]] = {}
     horizons = None
-    if answers.shift is not None:
-        truth, conversation = asked.shift, asked.event_conversation
-        counts = metrics.confusion_counts(truth, answers.shift >= 0, conversation, n)
-        confusion = np.tensordot(draws, counts, axes=1)
-        pairs = metrics.concordance(truth, answers.shift, conversation, n)
-        values["shift_hold"] = {
-            "balanced_accuracy": metrics.balanced_accuracy(confusion),
-            "weighted_f1": metrics.weighted_f1(confusion),
-            "roc_auc": metrics.roc_auc(pairs, draws),
-        }
+    for event_task, at_events in answers.events.items():
+        rows = asked.rows(event_task)
+        values[event_task] = event_tasks.score(at_events, rows, n, draws)
+        confusion[event_task] = event_tasks.confusion(at_events, rows).tolist()
+        if event_task == "shift_hold":
+            silences = event_tasks.by_silence(at_events, rows, n, draws)
     if answers.future is not None:
         truth = asked.future.reshape(-1, FUTURE_BINS)
         said = answers.future.reshape(-1, FUTURE_BINS)
@@ -275,7 +301,7 @@ def score(answers: Answers, asked: Asked, draws: Floats) -> Scores:
         horizons = curves[:, 0]
     for task, of_frames in answers.frames.items():
         values[task] = frame_tasks.score(task, of_frames, frame_tasks.scored(task, asked), n, draws)
-    return Scores(values, horizons)
+    return Scores(values, horizons, silences, confusion)
 
 
 def numbers(values: Floats) -> list[float | None]:

@@ -9,22 +9,27 @@ from numpy.typing import NDArray
 from ssl_tt import timebase
 from ssl_tt.data.conversation import Conversation
 from ssl_tt.data.phones import Phone, phone_at
+from ssl_tt.training import event_tasks
 from ssl_tt.training.config import ProbeConfig
+from ssl_tt.training.event_tasks import EVENT_TASKS, Rows
 from ssl_tt.turns.activity import activity
-from ssl_tt.turns.events import Event, find_events
+from ssl_tt.turns.events import Event
+from ssl_tt.turns.floor_scores import EventTask
+from ssl_tt.turns.spans import Frames
+from ssl_tt.turns.states import check_activity, last_speaker
 from ssl_tt.turns.targets import FUTURE_SECONDS, future_activity
-
-Frames = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about one conversation: who takes the turn at its silences, who speaks after some of its frames."""
+    """What is asked about one conversation: who takes the turn at its events, who speaks after some of its frames."""
 
     conversation: Conversation
+    frame_rate_hz: float
     activity: NDArray[np.bool_]
     """[T, 2]"""
-    events: list[Event]
+    events: dict[EventTask, list[Event]]
+    """Of each task that is asked at events."""
     frames: Frames
     """Frames [F] at which future activity, and what is spoken now, is asked for."""
     future: NDArray[np.bool_]
@@ -35,21 +40,9 @@ class Question:
     """Frames [Q] at which a picture shows the belief in a shift; not scored."""
 
     @property
-    def decisions(self) -> Frames:
-        return np.array([event.decision for event in self.events], dtype=np.int64)
-
-    @property
-    def previous(self) -> Frames:
-        return np.array([event.previous for event in self.events], dtype=np.int64)
-
-    @property
     def active(self) -> NDArray[np.bool_]:
         """Who speaks at the frames, [F, 2]."""
         return self.activity[self.frames]
-
-    @property
-    def shift(self) -> NDArray[np.bool_]:
-        return np.array([event.kind == "shift" for event in self.events], dtype=bool)
 
 
 def ask(
@@ -64,16 +57,19 @@ def ask(
     """
     spoken = activity(conversation, frame_rate_hz)
     frames = np.zeros(0, np.int64)
-    if set(config.tasks) - {"shift_hold"}:
+    if set(config.tasks) - set(EVENT_TASKS):
         step = max(1, timebase.frames(config.frame_every_seconds, frame_rate_hz))
         known = timebase.frames(conversation.duration_seconds - FUTURE_SECONDS, frame_rate_hz)
         frames = np.arange(step - 1, known, step)
-    # Found for either task: an activity that is not of two speakers is refused here.
-    events = find_events(spoken, frame_rate_hz, config.preset)
     return Question(
         conversation=conversation,
-        activity=spoken,
-        events=events if "shift_hold" in config.tasks else [],
+        frame_rate_hz=frame_rate_hz,
+        activity=check_activity(spoken),
+        events={
+            task: event_tasks.asked_events(task, spoken, frame_rate_hz, config)
+            for task in EVENT_TASKS
+            if task in config.tasks
+        },
         frames=frames,
         future=future_activity(conversation, frame_rate_hz, frames),
         phones=np.stack([phone_at(of_channel, frames, frame_rate_hz) for of_channel in phones], axis=1),
@@ -87,14 +83,13 @@ class Asked:
     questions: Sequence[Question]
 
     @property
-    def shift(self) -> NDArray[np.bool_]:
-        """[E]"""
-        return np.concatenate([question.shift for question in self.questions])
+    def tasks(self) -> list[EventTask]:
+        """Those that are asked at events."""
+        return [task for task in EVENT_TASKS if any(task in question.events for question in self.questions)]
 
-    @property
-    def previous(self) -> Frames:
-        """[E]"""
-        return np.concatenate([question.previous for question in self.questions])
+    def rows(self, task: EventTask) -> Rows:
+        """Where a task asks at events; nowhere, if it is not asked."""
+        return event_tasks.rows(task, [(each.events.get(task, []), each.frame_rate_hz) for each in self.questions])
 
     @property
     def future(self) -> NDArray[np.bool_]:
@@ -102,14 +97,14 @@ class Asked:
         return np.concatenate([question.future for question in self.questions])
 
     @property
-    def event_conversation(self) -> Frames:
-        """Place in `questions` of the conversation of each event, [E]."""
-        return np.repeat(np.arange(len(self.questions)), [len(question.events) for question in self.questions])
+    def frame_conversation(self) -> Frames:
+        """Place in `questions` of the conversation of each frame, [F]."""
+        return np.repeat(np.arange(len(self.questions)), [len(question.frames) for question in self.questions])
 
     @property
-    def frame_conversation(self) -> Frames:
-        """The same of each frame, [F]."""
-        return np.repeat(np.arange(len(self.questions)), [len(question.frames) for question in self.questions])
+    def last_speaker(self) -> Frames:
+        """Who spoke last at the frames of the stretch, [Q]; -1 before anyone has spoken alone."""
+        return np.concatenate([last_speaker(question.activity)[question.stretch] for question in self.questions])
 
     @property
     def dialogue(self) -> Frames:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ssl_tt.errors import InputError
-from ssl_tt.turns.bootstrap import Estimate, Floats, estimate
+from ssl_tt.turns.bootstrap import Floats
 
 SILENCE_EDGES = (0.25, 0.5, 1.0, 2.0, np.inf)
 
@@ -29,20 +29,19 @@ class SilenceGroup(NamedTuple):
     longest: float
     n: int
     """Number of events."""
-    score: Estimate
+    values: Floats
+    """Score [1 + draws], for `estimate`; NaN where not defined, as it is without events."""
 
 
 def by_silence(
     seconds: ArrayLike,
     score: Callable[[NDArray[np.bool_]], ArrayLike],
     edges: Sequence[float] = SILENCE_EDGES,
-    confidence: float = 0.95,
 ) -> list[SilenceGroup]:
-    """Score and interval of the events in each group of silence durations: up to the first edge, to the second, ...
+    """Scores of the events in each group of silence durations: up to the first edge, to the second, ...
 
-    seconds: duration [E] of each event's silence. score: from the chosen events [E] bool to values as `estimate` takes
-    them. Not defined for a group without events. Raises InputError for edges that do not rise from above 0, and for a
-    silence that is not below the last one.
+    seconds: duration [E] of each event's silence. score: from the chosen events [E] bool to values [1 + draws]. Raises
+    InputError for edges that do not rise from above 0, and for a silence that is not below the last one.
     """
     seconds, bounds = np.asarray(seconds, dtype=np.float64), np.array([0.0, *edges])
     if not (len(bounds) > 1 and (np.diff(bounds) > 0).all()):
@@ -53,9 +52,8 @@ def by_silence(
     groups = []
     for i, (shortest, longest) in enumerate(pairwise(bounds)):
         chosen = place == i
-        groups.append(
-            SilenceGroup(float(shortest), float(longest), int(chosen.sum()), estimate(score(chosen), confidence))
-        )
+        values = np.asarray(score(chosen), dtype=np.float64)
+        groups.append(SilenceGroup(float(shortest), float(longest), int(chosen.sum()), values))
     return groups
 
 

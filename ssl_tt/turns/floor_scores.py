@@ -26,10 +26,10 @@ from ssl_tt.turns.events import Event
 from ssl_tt.turns.sampling import windows
 from ssl_tt.turns.spans import Kind
 
-Question = Literal["shift_hold", "predict_shift", "predict_backchannel", "short_long"]
+EventTask = Literal["shift_hold", "predict_shift", "predict_backchannel", "short_long"]
 
 
-class _Reading(NamedTuple):
+class Reading(NamedTuple):
     kinds: tuple[Kind, Kind]
     """Of class 0 and of class 1."""
     later: bool
@@ -38,13 +38,13 @@ class _Reading(NamedTuple):
     """Whether it is asked about the event's `speaker`; about the other than `previous` if not."""
 
 
-_READINGS: dict[Question, _Reading] = {
-    "shift_hold": _Reading(("hold", "shift"), later=False, of_speaker=False),
-    "predict_shift": _Reading(("predict_shift_negative", "predict_shift"), later=True, of_speaker=False),
-    "predict_backchannel": _Reading(
+READINGS: dict[EventTask, Reading] = {
+    "shift_hold": Reading(("hold", "shift"), later=False, of_speaker=False),
+    "predict_shift": Reading(("predict_shift_negative", "predict_shift"), later=True, of_speaker=False),
+    "predict_backchannel": Reading(
         ("predict_backchannel_negative", "predict_backchannel"), later=False, of_speaker=True
     ),
-    "short_long": _Reading(("short", "long"), later=True, of_speaker=True),
+    "short_long": Reading(("short", "long"), later=True, of_speaker=True),
 }
 
 
@@ -70,7 +70,7 @@ class Scores(NamedTuple):
         return Scores(self.truth[first], event_wise(self.score, self.event, n_events), np.arange(n_events))
 
 
-def floor_scores(now: ArrayLike, later: ArrayLike, events: Sequence[Event]) -> dict[Question, Scores]:
+def floor_scores(now: ArrayLike, later: ArrayLike, events: Sequence[Event]) -> dict[EventTask, Scores]:
     """Scores of every question of one conversation, some without an answer.
 
     now, later: probability [T] that speaker 0 rather than 1 has the floor, as row 0 of a target's `floor`. events: of
@@ -78,8 +78,8 @@ def floor_scores(now: ArrayLike, later: ArrayLike, events: Sequence[Event]) -> d
     probabilities of one length, and for events that are scored outside of their frames.
     """
     floors = _check(now, later)
-    found: dict[Question, Scores] = {}
-    for question, reading in _READINGS.items():
+    found: dict[EventTask, Scores] = {}
+    for question, reading in READINGS.items():
         asked = [event for event in events if event.kind in reading.kinds]
         columns = [
             (*event.region, event.speaker if reading.of_speaker else 1 - event.previous, event.kind == reading.kinds[1])

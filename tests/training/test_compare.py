@@ -164,7 +164,12 @@ def test_every_system_has_a_row_for_every_task_and_metric(comparison: Comparison
     metrics = {
         ("shift_hold", "balanced_accuracy"),
         ("shift_hold", "weighted_f1"),
+        ("shift_hold", "f1_positive"),
+        ("shift_hold", "f1_negative"),
         ("shift_hold", "roc_auc"),
+        ("shift_hold", "average_precision"),
+        ("shift_hold", "brier"),
+        ("shift_hold", "expected_calibration_error"),
         ("future_activity", "roc_auc"),
     }
     assert set(found) == {(*system, *metric) for system in SYSTEMS for metric in metrics}
@@ -368,7 +373,7 @@ def test_runs_of_another_recipe_are_not_taken_for_this_ones(comparison: Comparis
 def test_training_conversations_without_both_classes_are_refused(settings: CompareRecipe, corpus: Path) -> None:
     conversations = read_manifest(corpus / "manifest.jsonl")
     silent = [replace(conversation, segments=((), ())) for conversation in conversations]
-    with pytest.raises(InputError, match="0 shifts and 0 holds"):
+    with pytest.raises(InputError, match="0 times about shift and 0 times about hold"):
         compare._asked(settings, {"train": silent, "validation": [], "test": conversations}, {})
     with pytest.raises(InputError, match="no conversation for test"):
         compare._asked(settings, {"train": conversations, "validation": [], "test": []}, {})

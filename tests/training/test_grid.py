@@ -124,10 +124,12 @@ def test_no_answer_depends_on_the_truth_about_what_is_scored(
     turned = [
         replace(
             question,
-            events=[
-                replace(event, kind="hold" if event.kind == "shift" else "shift", speaker=1 - event.speaker)
-                for event in question.events
-            ],
+            events={
+                "shift_hold": [
+                    replace(event, kind="hold" if event.kind == "shift" else "shift", speaker=1 - event.speaker)
+                    for event in question.events["shift_hold"]
+                ]
+            },
             future=~question.future,
         )
         for question in test.questions
@@ -135,9 +137,10 @@ def test_no_answer_depends_on_the_truth_about_what_is_scored(
     said = []
     for number, questions in enumerate((test, Asked(turned))):
         out = tmp_path / f"{number}"
-        said.append(grid.answers(start, "fc", settings, train, questions, out, cache(start, out), quiet=True).shift)
+        found = grid.answers(start, "fc", settings, train, questions, out, cache(start, out), quiet=True)
+        said.append(found.events["shift_hold"].score)
     assert np.array_equal(said[0], said[1])
-    assert not np.array_equal(test.shift, Asked(turned).shift)
+    assert not np.array_equal(*(each.rows("shift_hold").truth for each in (test, Asked(turned))))
 
 
 class Seer(FeatureCache):
@@ -209,7 +212,7 @@ def test_a_head_that_says_who_speaks_now_answers_nothing_about_what_comes(
     said = grid.answers(
         replace(start, heads=heads), "fc", settings, *asked, tmp_path, cache(start, tmp_path), quiet=True
     )
-    assert (said.shift, said.future, said.stretch) == (None, None, None)
+    assert (said.events, said.future, said.stretch) == ({}, None, None)
 
 
 def test_a_run_directory_of_a_head_tells_what_it_is(comparison: Comparison, out: Path) -> None:

@@ -94,21 +94,21 @@ def test_other_labels_on_test_change_the_scores_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
 
     def shuffled(question: Question) -> Question:
-        kinds = [question.events[i].kind for i in rng.permutation(len(question.events))]
+        asked = question.events["shift_hold"]
+        kinds = [asked[i].kind for i in rng.permutation(len(asked))]
         # Who spoke before a silence is known at the decision; who speaks next is the label.
         events = [
             replace(e, kind=kind, speaker=e.previous if kind == "hold" else 1 - e.previous)
-            for e, kind in zip(question.events, kinds, strict=True)
+            for e, kind in zip(asked, kinds, strict=True)
         ]
-        return replace(question, events=events, future=rng.permutation(question.future))
+        return replace(question, events={"shift_hold": events}, future=rng.permutation(question.future))
 
     relabelled = Asked([shuffled(question) for question in TEST.questions])
-    assert (relabelled.shift != TEST.shift).any()
+    assert (relabelled.rows("shift_hold").truth != TEST.rows("shift_hold").truth).any()
     reader = oracle(noise=0.5)
     before, after = answers(reader), answers(reader, relabelled)
-    assert before.shift is not None
     assert before.future is not None
-    np.testing.assert_array_equal(before.shift, after.shift)
+    np.testing.assert_array_equal(before.events["shift_hold"].score, after.events["shift_hold"].score)
     np.testing.assert_array_equal(before.future, after.future)
     assert before.regularisation == after.regularisation
     one, other = probe.score(before, TEST, DRAWS), probe.score(after, relabelled, DRAWS)
@@ -124,10 +124,9 @@ def test_swapping_the_speakers_swaps_the_answer() -> None:
     mirrored = Asked([probe.ask(swapped(question.conversation), RATE_HZ, CONFIG) for question in TEST.questions])
     reader = activity_reader(RATE_HZ)
     here, there = answers(reader), answers(reader, mirrored)
-    assert here.shift is not None
     assert here.future is not None
     assert there.future is not None
-    np.testing.assert_allclose(here.shift, there.shift)
+    np.testing.assert_allclose(here.events["shift_hold"].score, there.events["shift_hold"].score)
     np.testing.assert_allclose(here.future, there.future[:, ::-1])
 
 
@@ -178,12 +177,13 @@ def test_validation_prefers_strong_regularisation_to_learning_noise() -> None:
     shift, conversation = rng.random(200) < 0.5, np.repeat(np.arange(10), 20)
     features = rng.normal(size=(200, 150)).astype(np.float32)
     features[:, 0] += shift
-    found = probe.fit_shift_hold(features, shift, conversation, CONFIG)
+    found = probe.fit_events("shift_hold", features, shift, conversation, CONFIG)
     assert found.regularisation < max(CONFIG.regularisation)
 
 
 def test_a_feature_that_never_changes_does_no_harm() -> None:
-    line = probe.fit_shift_hold(
+    line = probe.fit_events(
+        "shift_hold",
         np.stack([np.full(60, 3e4), np.tile([0.0, 1.0], 30)], axis=1).astype(np.float32),
         np.tile([False, True], 30),
         np.repeat(np.arange(4), 15),
@@ -196,7 +196,7 @@ def test_a_feature_that_never_changes_does_no_harm() -> None:
 @pytest.mark.parametrize(
     ("shift", "conversation", "message"),
     [
-        ([True] * 8, [0, 0, 1, 1, 2, 2, 3, 3], "8 shifts and 0 holds"),
+        ([True] * 8, [0, 0, 1, 1, 2, 2, 3, 3], "8 times shift and 0 times hold"),
         ([True, False] * 4, [0] * 8, "1 training conversation"),
         ([True, True, False, False], [0, 0, 1, 1], "several conversations with both"),
     ],
@@ -204,11 +204,16 @@ def test_a_feature_that_never_changes_does_no_harm() -> None:
 def test_what_cannot_be_fitted_is_refused(shift: list[bool], conversation: list[int], message: str) -> None:
     features = np.arange(2.0 * len(shift), dtype=np.float32).reshape(-1, 2)
     with pytest.raises(InputError, match=message):
-        probe.fit_shift_hold(features, np.array(shift), np.array(conversation), CONFIG)
+        probe.fit_events("shift_hold", features, np.array(shift), np.array(conversation), CONFIG)
 
 
 def test_without_both_classes_a_score_is_not_defined() -> None:
-    shifts = Asked([replace(q, events=[e for e in q.events if e.kind == "shift"]) for q in TEST.questions])
+    shifts = Asked(
+        [
+            replace(q, events={"shift_hold": [e for e in q.events["shift_hold"] if e.kind == "shift"]})
+            for q in TEST.questions
+        ]
+    )
     scores = probe.score(answers(oracle(noise=0.5), shifts), shifts, DRAWS)
     for values in scores.values["shift_hold"].values():
         assert metrics.estimate(values) == (None, None, None)
@@ -230,10 +235,11 @@ def test_the_belief_over_time_is_the_answer_at_each_decision() -> None:
     stretch = np.arange(len(TEST.questions[0].activity))
     drawn = Asked([replace(TEST.questions[0], stretch=stretch), *TEST.questions[1:]])
     found = answers(activity_reader(RATE_HZ), drawn)
-    assert found.shift is not None
     assert found.stretch is not None
-    decisions = drawn.questions[0].decisions
-    np.testing.assert_allclose(found.stretch[decisions], 1 / (1 + np.exp(-found.shift[: len(decisions)])), rtol=1e-5)
+    rows = drawn.rows("shift_hold")
+    decisions = rows.frame[rows.conversation == 0]
+    said = found.events["shift_hold"].score[: len(decisions)]
+    np.testing.assert_allclose(found.stretch[decisions], 1 / (1 + np.exp(-said)), rtol=1e-5)
 
 
 def test_scores_survive_being_written_down() -> None:
@@ -256,7 +262,7 @@ def test_recordings_of_one_dialogue_are_held_out_together(monkeypatch: pytest.Mo
     ]
     train = Asked(questions)
     expected = {
-        len(train.shift): np.array(said)[train.event_conversation],
+        len(train.rows("shift_hold").truth): np.array(said)[train.rows("shift_hold").conversation],
         len(train.future): np.array(said)[train.frame_conversation],
     }
     folds, seen = probe._folds, set()
