@@ -160,5 +160,11 @@ def comparison(folder: Path) -> Comparison:
             },
         },
         horizons={name: 0.5 + (0.2 + 0.05 * i) * np.exp(-np.arange(60) / (12 + 5 * i)) for i, name in enumerate(names)},
+        silences=[
+            {"system": system, "representation": representation, "shortest": shortest, "longest": longest}
+            | {"n_events": n, "value": value + extra, "low": value + extra - half, "high": value + extra + half}
+            for (system, representation), (value, half) in SHIFT_HOLD.items()
+            for shortest, longest, n, extra in ((0.0, 0.25, 0, 0.0), (0.25, 0.5, 700, -0.02), (0.5, None, 604, 0.03))
+        ],
         seconds={"simulate": 21.0, "pretrain": 240.0, "probe": 65.0},
     )

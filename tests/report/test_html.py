@@ -18,7 +18,7 @@ from ssl_tt.objectives.config import (
 from ssl_tt.report import figures
 from ssl_tt.report.findings import findings
 from ssl_tt.report.html import page, write_report
-from ssl_tt.report.tables import cost_table, difference_table, score_table
+from ssl_tt.report.tables import cost_table, difference_table, score_table, silence_table
 from tests.report import made_up
 
 HOSTILE = '"><script>alert(1)</script>$&'
@@ -116,6 +116,7 @@ def test_every_row_of_every_table_is_on_the_page(comparison, text):
     rows = {tuple(row) for row in parse(text).rows}
     for table in (
         score_table(comparison.rows, "shift_hold"),
+        silence_table(comparison.silences),
         score_table(comparison.rows, "future_activity"),
         difference_table(comparison.differences, "shift_hold"),
         cost_table(comparison.rows),

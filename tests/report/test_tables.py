@@ -9,6 +9,7 @@ from ssl_tt.report.tables import (
     difference_table,
     markdown_table,
     score_table,
+    silence_table,
     terminal,
     verdict,
 )
@@ -54,6 +55,14 @@ def test_all_metrics_of_a_task_stand_side_by_side(comparison):
     table = all_metrics_table(comparison.rows, "shift_hold")
     assert table.header == ("system", "balanced accuracy", "weighted F1")
     assert ("CPC context", "0.731", "0.711") in table.rows
+
+
+def test_silences_have_a_column_for_each_length_that_has_events(comparison):
+    table = silence_table(comparison.silences)
+    assert table.header == ("system", "0.25 to 0.5 s (700)", "from 0.5 s (604)")
+    lines = {line[0]: line[1:] for line in table.rows}
+    assert lines["CPC encoder"] == ("0.692 [0.670, 0.714]", "0.742 [0.720, 0.764]")
+    assert len(lines) == len(comparison.silences) / 3
 
 
 @pytest.mark.parametrize(
