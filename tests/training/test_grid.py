@@ -19,13 +19,15 @@ from ssl_tt.training import compare, corpora, grid, probe, systems
 from ssl_tt.training.compare import Comparison
 from ssl_tt.training.config import CompareRecipe, FinetuneRecipe
 from ssl_tt.training.cost import NO_COST
+from ssl_tt.training.event_tasks import EVENT_TASKS
 from ssl_tt.training.feature_windows import FeatureCache
 from ssl_tt.training.head_run import finetune
-from ssl_tt.training.questions import Asked
+from ssl_tt.training.questions import Asked, ask
 from ssl_tt.turns import metrics, vap
 from ssl_tt.turns.activity import activity
 from ssl_tt.turns.config import ActivityTargetConfig, FutureTargetConfig, TargetConfig, VAPTargetConfig
 from tests.training.test_compare import load, write_corpus
+from tests.training.test_event_tasks import dialogue as talk
 
 SMALL = (
     "window_seconds=9.0, batch_windows=2, steps=4, validate_every_steps=2, validation_windows=2, held_out_share=0.25"
@@ -203,6 +205,23 @@ def test_a_head_that_foresees_every_frame_tells_shifts_without_having_been_asked
         assert scores["future_activity"]["roc_auc"][0] > 0.8
     else:
         assert "future_activity" not in scores
+
+
+def test_a_head_that_foresees_every_frame_foretells_shifts_and_tells_short_from_long(
+    settings: CompareRecipe, start: grid.Start, tmp_path: Path
+) -> None:
+    config = settings.probe.model_copy(update={"tasks": EVENT_TASKS})
+    recipe, rate = settings.model_copy(update={"probe": config}), start.encoder.frame_rate_hz
+    talks = [replace(talk(number), audio=Path("never-read.wav"), sample_rate_hz=16_000) for number in range(8)]
+    train, test = (Asked([ask(each, rate, config) for each in part]) for part in (talks[:4], talks[4:]))
+    change = {"target": VAPTargetConfig(), "steps": 80, "validate_every_steps": 40, "learning_rate": 0.02}
+    start = replace(start, heads={"fc": settings.heads["fc"].model_copy(update=change)})
+    prophet = Prophet(tmp_path / "features", start.encoder)
+    said = grid.answers(start, "fc", recipe, train, test, tmp_path, prophet, quiet=True)
+    scores = probe.score(said, test, metrics.draws(len(test.questions), 100)).values
+    assert said.regularisation.keys() == set(EVENT_TASKS)
+    for task in EVENT_TASKS:
+        assert scores[task]["roc_auc"][0] > 0.9, task
 
 
 def test_a_head_that_says_who_speaks_now_answers_nothing_about_what_comes(
