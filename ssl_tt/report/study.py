@@ -48,26 +48,62 @@ def page(study: Study) -> str:
 
 
 def sentences(rows: list[Row]) -> list[str]:
-    """What an answer's intervals allow to be said of its objectives, task by task; `rows` of `Study.answers`."""
-    return [_sentence(row, rows[0]["variant"], metric) for task in tasks(rows) for metric, row in _apart(rows, task)]
+    """What an answer's intervals allow to be said of its objectives, task by task; `rows` of `Study.answers`.
+
+    A sentence for each representation of a variant, or, where it has more than two, one for all of them.
+    """
+    first = rows[0]["variant"]
+    found: list[str] = []
+    for task in tasks(rows):
+        metric = headline(rows, task)
+        apart = [r for r in select(rows, task, metric) if r["system"] != "random" and r["difference"] is not None]
+        for variant in dict.fromkeys(row["variant"] for row in apart):
+            of_variant = [row for row in apart if row["variant"] == variant]
+            found += (
+                [_many(of_variant, first, metric)]
+                if len(of_variant) > 2
+                else [_one(row, first, metric) for row in of_variant]
+            )
+    return found
 
 
-def _apart(rows: list[Row], task: str) -> Iterator[tuple[str, Row]]:
-    metric = headline(rows, task)
-    for row in select(rows, task, metric):
-        if row["system"] != "random" and row["difference"] is not None:
-            yield metric, row
-
-
-def _sentence(row: Row, first: str, metric: str) -> str:
-    apart = {"value": row["difference"], "low": row["difference_low"], "high": row["difference_high"]}
+def _one(row: Row, first: str, metric: str) -> str:
+    apart = _apart(row)
     found = verdict(apart)
     relation = f"and {first} are not distinguishable ({' '.join(interval(apart, signed=True))})"
     if found in ("above", "below"):
-        low, value, high = sorted(abs(bound) for bound in apart.values())
-        relation = f"lies {' '.join(interval({'value': value, 'low': low, 'high': high}))} {found} {first}"
-    name, task = full_name(row["system"], row["representation"]), task_name(row["task"], {})
-    return f"{task[0].upper()}{task[1:]}, {said(METRICS, metric)} of {name}: {row['variant']} {relation}."
+        relation = f"lies {_by(row)} {found} {first}"
+    name = full_name(row["system"], row["representation"])
+    return f"{_asked(row, metric)} of {name}: {row['variant']} {relation}."
+
+
+def _many(rows: list[Row], first: str, metric: str) -> str:
+    by_verdict: dict[str, list[Row]] = {"above": [], "below": []}
+    for row in rows:
+        by_verdict.get(verdict(_apart(row)), []).append(row)
+    parts = []
+    for found, of in by_verdict.items():
+        names = [f"{full_name(row['system'], row['representation'])} ({_by(row)})" for row in of]
+        parts += [f"{found} {first} with {', '.join(names)}"] if names else []
+    rest = len(rows) - sum(map(len, by_verdict.values()))
+    others = "not distinguishable with " + ("any" if rest == len(rows) else f"{rest} others")
+    parts += [others] if rest else []
+    return f"{_asked(rows[0], metric)}: {rows[0]['variant']} is {'; '.join(parts)}."
+
+
+def _asked(row: Row, metric: str) -> str:
+    task = task_name(row["task"], {})
+    return f"{task[0].upper()}{task[1:]}, {said(METRICS, metric)}"
+
+
+def _apart(row: Row) -> Row:
+    return {"value": row["difference"], "low": row["difference_low"], "high": row["difference_high"]}
+
+
+def _by(row: Row) -> str:
+    """How far apart, with the interval, whichever side it is on."""
+    low, value, high = sorted(abs(bound) for bound in _apart(row).values())
+    return " ".join(interval({"value": value, "low": low, "high": high}))
 
 
 def _figure(rows: list[Row]) -> Figure:

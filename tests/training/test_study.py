@@ -129,7 +129,7 @@ def test_the_report_answers_each_question_in_words_a_picture_and_tables(found: S
         "one-stack",
         "two-stacks",
         "<svg",
-        "k parameters",
+        "MMAC/s",
         *sentences(found.answers["stacks"]),
     ):
         assert said in page
@@ -148,6 +148,22 @@ def test_a_sentence_says_no_more_than_its_interval(found: Study) -> None:
     assert "two-stacks lies 0.030 [0.010, 0.050] above one-stack" in sentence(0.01, 0.05)
     assert "two-stacks lies 0.030 [0.010, 0.050] below one-stack" in sentence(-0.05, -0.01)
     assert "two-stacks and one-stack are not distinguishable (+0.010 [-0.030, +0.050])" in sentence(-0.03, 0.05)
+
+
+def test_many_systems_share_a_sentence(found: Study) -> None:
+    def row(variant: str, name: str, low: float, high: float) -> dict[str, Any]:
+        ends = {"difference": (low + high) / 2, "difference_low": low, "difference_high": high}
+        return rows_of(found, variant, "cpc")["balanced_accuracy"] | {"representation": name} | ends
+
+    first = rows_of(found, "one-stack", "cpc")["balanced_accuracy"]
+    moved = [row("two-stacks", "a", 0.01, 0.05), row("two-stacks", "b", -0.05, -0.01)]
+    (sentence,) = sentences([first, *moved, *(row("two-stacks", name, -0.01, 0.01) for name in "cd")])
+    assert sentence == (
+        "Shift or hold, balanced accuracy: two-stacks is above one-stack with CPC a (0.030 [0.010, 0.050]); below "
+        "one-stack with CPC b (0.030 [0.010, 0.050]); not distinguishable with 2 others."
+    )
+    (sentence,) = sentences([first, *(row("two-stacks", name, -0.01, 0.01) for name in "abc")])
+    assert sentence.endswith("two-stacks is not distinguishable with any.")
 
 
 @pytest.mark.parametrize(
