@@ -9,7 +9,7 @@ Everything is fitted and chosen on the training conversations, by validation tha
 conversations that are scored meet their labels in `score` alone (but for `speaker`, see there).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from ssl_tt.training import frame_tasks
 from ssl_tt.training.config import ProbeConfig
 from ssl_tt.training.features import Frames, Reader
 from ssl_tt.training.frame_tasks import FRAME_TASKS
+from ssl_tt.training.logistic import fit_folds
 from ssl_tt.training.questions import Asked, Question, ask
 from ssl_tt.training.ridge import Block, Floats, Line, fit_ridge, moments
 from ssl_tt.turns import metrics
@@ -30,6 +31,9 @@ from ssl_tt.turns.states import last_speaker
 from ssl_tt.turns.targets import FUTURE_BINS
 
 __all__ = ["Asked", "Line", "Question", "ask"]
+
+_LARGE = 2**24
+"""Numbers in the features of events above which shift or hold is fitted for all folds and penalties at once."""
 
 
 # ------------------------------------------------------------------------------------------------- reading features
@@ -84,38 +88,48 @@ def fit_shift_hold(
 
     C is the candidate of best balanced accuracy on the conversations left out; of equals, the most regularised.
     """
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
-
     folds = list(_folds(dialogue, config.folds))
-    mean, scale = moments(features)
-    x = (features - mean) / scale
-    # Newton's method costs events * features**2 a step, L-BFGS events * features: timed on 1,000 to 50,000 events.
-    solver = "newton-cholesky" if len(x) > 20 * x.shape[1] else "lbfgs"
-
-    def fits(rows: NDArray[np.bool_]) -> Iterator[tuple[float, Floats, float]]:
-        if not 0 < shift[rows].sum() < rows.sum():
+    for held_out in (*folds, np.zeros(len(shift), dtype=bool)):
+        if not 0 < shift[~held_out].sum() < (~held_out).sum():
             raise InputError(
                 f"shift_hold: training conversations with {int(shift.sum())} shifts and {int((~shift).sum())} holds, "
                 "expected several conversations with both: add training conversations, or drop the task"
             )
-        model = LogisticRegression(class_weight="balanced", solver=solver, max_iter=1000, warm_start=True)
-        for c in sorted(config.regularisation):
-            with threadpool_limits(1):  # threads that wait for each other make products this small 5 to 8 times slower
-                model.set_params(C=c).fit(x[rows], shift[rows])
-            yield c, model.coef_[0].copy(), float(model.intercept_[0])
-
-    answered: dict[float, NDArray[np.bool_]] = {}
-    for held_out in folds:
-        for c, weights, bias in fits(~held_out):
-            answered.setdefault(c, np.zeros(len(x), dtype=bool))[held_out] = x[held_out] @ weights + bias >= 0
+    mean, scale = moments(features)
+    candidates = sorted(config.regularisation)
+    whole: Iterator[tuple[Floats, float]]
+    if features.size > _LARGE and len(features) > 20 * features.shape[1]:
+        found = fit_folds(features, shift, folds, mean, scale, candidates)
+        answered, whole = found.answered, zip(found.weights, found.bias, strict=True)
+    else:
+        x = (features - mean) / scale
+        answered = np.zeros((len(candidates), len(x)), dtype=bool)
+        for held_out in folds:
+            for place, (weights, bias) in enumerate(_path(x[~held_out], shift[~held_out], candidates)):
+                answered[place, held_out] = x[held_out] @ weights + bias >= 0
+        whole = _path(x, shift, candidates)
     truth = shift.astype(np.int64)
     scores = {
-        c: metrics.balanced_accuracy(metrics.confusion_counts(truth, a, 0 * truth, 1)[0]) for c, a in answered.items()
+        c: metrics.balanced_accuracy(metrics.confusion_counts(truth, of_c, 0 * truth, 1)[0])
+        for c, of_c in zip(candidates, answered, strict=True)
     }
     best = max(scores, key=lambda c: (float(scores[c]), -c))
-    weights, bias = next((weights, bias) for c, weights, bias in fits(np.ones(len(x), dtype=bool)) if c == best)
-    return Line(mean, scale, weights, bias, best)
+    weights, bias = next(line for c, line in zip(candidates, whole, strict=False) if c == best)
+    return Line(mean, scale, weights, float(bias), best)
+
+
+def _path(x: Floats, shift: NDArray[np.bool_], candidates: Sequence[float]) -> Iterator[tuple[Floats, float]]:
+    """Weights and bias under each C in turn, by scikit-learn, begun from those before."""
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    # Newton's method costs events * features**2 a step, L-BFGS events * features: timed on 1,000 to 50,000 events.
+    solver = "newton-cholesky" if len(x) > 20 * x.shape[1] else "lbfgs"
+    model = LogisticRegression(class_weight="balanced", solver=solver, max_iter=1000, warm_start=True)
+    for c in candidates:
+        with threadpool_limits(1):  # threads that wait for each other make products this small 5 to 8 times slower
+            model.set_params(C=c).fit(x, shift)
+        yield model.coef_[0].copy(), float(model.intercept_[0])
 
 
 def fit_future(features: NDArray[np.float32], future: NDArray[np.bool_], dialogue: Frames, config: ProbeConfig) -> Line:
