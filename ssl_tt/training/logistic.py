@@ -73,10 +73,12 @@ def fit_folds(
         return found / n_rows[models]
 
     blocks = list(_blocks(truth, folds))
+    # Four times as fast in single precision; what the mean lacks by it the intercept makes up for at the end.
+    rounded = mean.astype(np.float32), scale.astype(np.float32)
     with threadpool_limits(1), ThreadPoolExecutor(torch.get_num_threads()) as pool:
 
         def each(of_block: Callable[[_Block, NDArray[np.float32]], T]) -> Iterator[T]:
-            return pool.map(lambda block: of_block(block, _standardised(features[block.rows], mean, scale)), blocks)
+            return pool.map(lambda block: of_block(block, _standardised(features[block.rows], *rounded)), blocks)
 
         products = np.zeros((len(folds), 2, len(mean) + 1, len(mean) + 1))
         for block, product in zip(blocks, each(lambda block, x: x.T @ x), strict=True):
@@ -108,14 +110,14 @@ def fit_folds(
         weights = np.stack([model.weights for model in models], axis=1)
 
         def answers(block: _Block, x: NDArray[np.float32]) -> NDArray[np.bool_]:
-            said: NDArray[np.bool_] = x @ weights[:, held_out == block.fold] >= 0
+            said: NDArray[np.bool_] = x @ weights[:, held_out == block.fold].astype(np.float32) >= 0
             return said
 
         answered = np.zeros((len(order), len(truth)), dtype=bool)
         for block, said in zip(blocks, each(answers), strict=True):
             answered[:, block.rows] = said.T
-    whole = weights[:, held_out == -1]
-    return Fits(answered, whole[:-1].T, whole[-1])
+    whole = weights[:-1, held_out == -1].T
+    return Fits(answered, whole, weights[-1, held_out == -1] + whole @ ((mean - rounded[0]) / scale))
 
 
 def _loss_and_slope(weights: NDArray[np.float32], block: _Block, x: NDArray[np.float32]) -> tuple[Floats, Floats]:
@@ -186,8 +188,12 @@ def _blocks(truth: NDArray[np.bool_], folds: Sequence[NDArray[np.bool_]]) -> Ite
                 yield _Block(rows[first : first + _BLOCK], number, is_true)
 
 
-def _standardised(features: NDArray[np.float32], mean: Floats, scale: Floats) -> NDArray[np.float32]:
-    """Features [P, D] with mean 0 and deviation 1, and a 1 beside them, [P, D + 1]."""
-    x = np.ones((len(features), len(mean) + 1), dtype=np.float32)
-    x[:, :-1] = (features - mean) / scale
+def _standardised(
+    features: NDArray[np.float32], mean: NDArray[np.float32], scale: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Features [P, D] less `mean`, over `scale`, and a 1 beside them, [P, D + 1]."""
+    x = np.empty((len(features), len(mean) + 1), dtype=np.float32)
+    np.subtract(features, mean, out=x[:, :-1])
+    x[:, :-1] /= scale
+    x[:, -1] = 1
     return x

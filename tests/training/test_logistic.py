@@ -20,8 +20,9 @@ def made_up(strength: float, n: int = 1500, width: int = 12, seed: int = 0) -> t
     rng = np.random.default_rng(seed)
     features = rng.normal(2.0, 3.0, (n, width)).astype(np.float32)
     features[:, 1] = features[:, 0] + 0.01 * features[:, 1]  # nearly the same as another
-    features[:, 2] = 5.0  # and one that says nothing
-    logits = strength * (features[:, :6] - 2.0) @ rng.normal(size=6) / 6 - 1
+    features[:, 2] = 5.0  # one that says nothing
+    features[:, 3] += 3e4  # and one far from 0
+    logits = strength * (features[:, :6] - features[:, :6].mean(axis=0)) @ rng.normal(size=6) / 6 - 1
     fold = rng.choice(3, n, p=[0.2, 0.3, 0.5])
     return features, rng.random(n) < 1 / (1 + np.exp(-logits)), [fold == i for i in range(3)]
 
