@@ -9,7 +9,7 @@ Everything is fitted and chosen on the training conversations, by validation tha
 conversations that are scored meet their labels in `score` alone (but for `speaker`, see there).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from ssl_tt.training.config import ProbeConfig
 from ssl_tt.training.event_tasks import Said, with_prior
 from ssl_tt.training.features import Frames, Reader
 from ssl_tt.training.frame_tasks import FRAME_TASKS
+from ssl_tt.training.logistic import fit_folds
 from ssl_tt.training.questions import Asked, Question, ask
 from ssl_tt.training.ridge import Block, Floats, Line, fit_ridge, moments
 from ssl_tt.turns import metrics
@@ -32,6 +33,9 @@ from ssl_tt.turns.metrics import SilenceGroup
 from ssl_tt.turns.targets import FUTURE_BINS
 
 __all__ = ["Asked", "Line", "Question", "ask"]
+
+_LARGE = 2**24
+"""Numbers in the features of events above which shift or hold is fitted for all folds and penalties at once."""
 
 
 # ------------------------------------------------------------------------------------------------- reading features
@@ -93,38 +97,50 @@ def fit_events(
 
     C is the candidate of best balanced accuracy on the conversations left out; of equals, the most regularised.
     """
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
-
     folds = list(_folds(dialogue, config.folds))
-    mean, scale = moments(features)
-    x = (features - mean) / scale
-    # Newton's method costs events * features**2 a step, L-BFGS events * features: timed on 1,000 to 50,000 events.
-    solver = "newton-cholesky" if len(x) > 20 * x.shape[1] else "lbfgs"
-
-    def fits(rows: NDArray[np.bool_]) -> Iterator[tuple[float, Floats, float]]:
-        if not 0 < truth[rows].sum() < rows.sum():
+    for held_out in (*folds, np.zeros(len(truth), dtype=bool)):
+        if not 0 < truth[~held_out].sum() < (~held_out).sum():
             negative, positive = (kind.replace("_", " ") for kind in READINGS[task].kinds)
             raise InputError(
                 f"{task}: training conversations with {int(truth.sum())} times {positive} and {int((~truth).sum())} "
                 f"times {negative}, expected several conversations with both: add training conversations, or drop the "
                 "task"
             )
-        model = LogisticRegression(class_weight="balanced", solver=solver, max_iter=1000, warm_start=True)
-        for c in sorted(config.regularisation):
-            with threadpool_limits(1):  # threads that wait for each other make products this small 5 to 8 times slower
-                model.set_params(C=c).fit(x[rows], truth[rows])
-            yield c, model.coef_[0].copy(), float(model.intercept_[0])
-
-    answered: dict[float, NDArray[np.bool_]] = {}
-    for held_out in folds:
-        for c, weights, bias in fits(~held_out):
-            answered.setdefault(c, np.zeros(len(x), dtype=bool))[held_out] = x[held_out] @ weights + bias >= 0
-    one = np.zeros(len(x), np.int64)
-    scores = {c: metrics.balanced_accuracy(metrics.confusion_counts(truth, a, one, 1)[0]) for c, a in answered.items()}
+    mean, scale = moments(features)
+    candidates = sorted(config.regularisation)
+    whole: Iterator[tuple[Floats, float]]
+    if features.size > _LARGE and len(features) > 20 * features.shape[1]:
+        found = fit_folds(features, truth, folds, mean, scale, candidates)
+        answered, whole = found.answered, zip(found.weights, found.bias, strict=True)
+    else:
+        x = (features - mean) / scale
+        answered = np.zeros((len(candidates), len(x)), dtype=bool)
+        for held_out in folds:
+            for place, (weights, bias) in enumerate(_path(x[~held_out], truth[~held_out], candidates)):
+                answered[place, held_out] = x[held_out] @ weights + bias >= 0
+        whole = _path(x, truth, candidates)
+    one = np.zeros(len(truth), np.int64)
+    scores = {
+        c: metrics.balanced_accuracy(metrics.confusion_counts(truth, of_c, one, 1)[0])
+        for c, of_c in zip(candidates, answered, strict=True)
+    }
     best = max(scores, key=lambda c: (float(scores[c]), -c))
-    weights, bias = next((weights, bias) for c, weights, bias in fits(np.ones(len(x), dtype=bool)) if c == best)
-    return Line(mean, scale, weights, bias, best)
+    weights, bias = next(line for c, line in zip(candidates, whole, strict=False) if c == best)
+    return Line(mean, scale, weights, float(bias), best)
+
+
+def _path(x: Floats, truth: NDArray[np.bool_], candidates: Sequence[float]) -> Iterator[tuple[Floats, float]]:
+    """Weights and bias under each C in turn, by scikit-learn, begun from those before."""
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    # Newton's method costs events * features**2 a step, L-BFGS events * features: timed on 1,000 to 50,000 events.
+    solver = "newton-cholesky" if len(x) > 20 * x.shape[1] else "lbfgs"
+    model = LogisticRegression(class_weight="balanced", solver=solver, max_iter=1000, warm_start=True)
+    for c in candidates:
+        with threadpool_limits(1):  # threads that wait for each other make products this small 5 to 8 times slower
+            model.set_params(C=c).fit(x, truth)
+        yield model.coef_[0].copy(), float(model.intercept_[0])
 
 
 def fit_future(features: NDArray[np.float32], future: NDArray[np.bool_], dialogue: Frames, config: ProbeConfig) -> Line:

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_COLUMNS = 64
+_PART = 2**24
 Block = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """Features [P, D] and answers [P, K]."""
 
@@ -27,13 +29,19 @@ class Line:
     def __call__(self, features: NDArray[np.float32]) -> Floats:
         """Scores [P] or [P, outputs] of features [P, D]."""
         weights = (self.weights.T / self.scale).T
-        return features @ weights + (self.bias - self.mean @ weights)
+        bias = self.bias - self.mean @ weights
+        n_parts = -(-features.size // _PART)  # each is copied in double precision
+        return np.concatenate([part @ weights + bias for part in np.array_split(features, max(1, n_parts))])
 
 
 def moments(features: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Mean and standard deviation [D] of features [P, D]; a constant feature is divided by 1."""
-    mean = features.mean(axis=0, dtype=np.float64)
-    scale = features.std(axis=0, dtype=np.float64)
+    # By parts, as the deviations of all columns would fill twice the memory of the features; one column alone would be
+    # summed in another order.
+    parts = np.array_split(np.arange(features.shape[1]), -(-features.shape[1] // _COLUMNS))
+    columns = [features[:, part[0] : part[-1] + 1] for part in parts]
+    mean = np.concatenate([each.mean(axis=0, dtype=np.float64) for each in columns])
+    scale = np.concatenate([each.std(axis=0, dtype=np.float64) for each in columns])
     return mean, np.where(scale > 1e-6 * (np.abs(mean) + 1e-3), scale, 1.0)
 
 

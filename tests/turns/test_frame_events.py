@@ -2,6 +2,8 @@
 
 import pytest
 
+from ssl_tt.data.conversation import Conversation, Segment
+from ssl_tt.turns.activity import activity
 from ssl_tt.turns.events import Event, find_events
 from ssl_tt.turns.spans import Kind
 from tests.turns.timelines import marked, timeline
@@ -103,6 +105,27 @@ def test_an_utterance_is_short_or_long_or_neither_by_its_length(preset: str, len
     events = events_of(*onset("#" * length, after=110), preset, "short", "long")
     expected = [Event(30, 40, kind, 1, (39, 40))] if kind else []
     assert events == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kind"),
+    [(0.97, "short"), (0.98, None), (3.02, None), (3.03, "long")],  # 19.4, 19.6, 60.4 and 60.6 frames: 19, 20, 60, 61
+)
+def test_short_is_less_than_half_a_second_more_and_long_more_than_two_and_a_half(
+    seconds: float, kind: Kind | None
+) -> None:
+    call = Conversation(
+        id="call",
+        audio=None,
+        sample_rate_hz=None,
+        channels=2,
+        duration_seconds=12.0,
+        speakers=("A", "B"),
+        segments=((Segment(2.0, 2.0 + seconds),), ()),
+    )
+    onsets = find_events(activity(call, RATE_HZ), RATE_HZ, "skantze2017")
+    # After 2 s of silence it is asked at 2.5 s, at the last frame of the first half second.
+    assert onsets == ([Event(40, 50, kind, 0, (49, 50))] if kind else [])
 
 
 @BOTH_PRESETS

@@ -1,0 +1,28 @@
+"""The benchmarks still run: small, so that their numbers mean nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def test_the_benchmark_of_turns_measures_events_probes_and_heads(tmp_path: Path) -> None:
+    out = tmp_path / "turns.json"
+    small = ["--repeats", "1", "--hours", "0.05", "--rows", "2000", "--columns", "16", "--seconds", "30"]
+    ran = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "turns.py"), "--out", str(out), *small], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(out.read_text())
+    assert {row["preset"] for row in found["rows"]} >= {"vap2022", "inoue2024", "skantze2017"}
+    assert {row["task"] for row in found["probes"]} == {"shift_hold", "future_activity", "voice_activity", "phone"}
+    assert {(row["work"], row["head"], row["mode"], row.get("features")) for row in found["heads"]} == {
+        *(("training", head, mode, None) for head in ("FC", "LSTM") for mode in ("frozen", "finetune")),
+        *(("evaluation", head, "frozen", features) for head in ("FC", "LSTM") for features in ("cached", "made first")),
+    }
+    assert all(0 < least <= median <= most for median, least, most in (r["seconds_per_second"] for r in found["heads"]))
+    assert all(row["cpu_seconds"] > 0 for row in found["probes"])
+    for name in ("preset", "probe", "work"):
+        assert f"| {name} |" in ran.stdout
