@@ -223,7 +223,7 @@ def along(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]], lab
             # Side by side, so that no bar hides another.
             aside = ScaledTranslation((number - (len(names) - 1) / 2) * 2.6 / 72, 0, figure.dpi_scale_trans)
             look: dict[str, Any] = {"color": shade, "transform": axes.transData + aside}
-            name, width = full_name(system, part), 1.8 if system in colour else 1.1
+            name, width = full_name(system, part), 1.8 if system in (*colour, "scratch") else 1.1
             bounds = [(row["at"], row["low"], row["high"]) for row in curve if row["low"] is not None]
             if bounds:
                 axes.vlines(*zip(*bounds, strict=True), linewidth=width, alpha=0.45, **look)
@@ -242,7 +242,7 @@ def along(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]], lab
             axes.set_xticks([], minor=True)
         axes.set(title=said(TASKS, task).capitalize(), xlabel=label, ylabel=said(METRICS, metric))
         axes.grid(axis="y")
-    figure.legend(keys.values(), keys, loc="outside lower center", ncols=4)
+    figure.legend(keys.values(), keys, loc="outside lower center", ncols=4, handlelength=3.6)
     return figure
 
 

@@ -123,7 +123,7 @@ def _caption(rows: list[Row], question: Question, confidence: str) -> str:
         f"Scores with {confidence} intervals. Grey: what nothing was pretrained for; hollow: the encoder untrained."
     ]
     if any(row["ceiling"] is not None for row in rows):
-        words.append("Black, dashed: who knew all cues would reach this on the events that were scored.")
+        words.append("Dashed, without dots: what who knew all cues would reach on the events that were scored.")
     if all(row["difference"] is None for row in rows):
         words.append("Variants score other conversations or other sound of them, so no paired differences are made.")
     return " ".join(words)
