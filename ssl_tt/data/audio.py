@@ -124,7 +124,7 @@ def verify_header(conversation: Conversation) -> Header:
             f"{path}: {header.sample_rate_hz} Hz, expected the {conversation.sample_rate_hz} Hz of the manifest: "
             "prepare the corpus again if the file was converted"
         )
-    expected = samples(conversation.duration_seconds, header.sample_rate_hz)
+    expected = samples(conversation.recorded_seconds or conversation.duration_seconds, header.sample_rate_hz)
     if header.n_samples != expected:
         raise InputError(
             f"{path}: {header.n_samples} samples a channel, expected the {expected} of the manifest: "

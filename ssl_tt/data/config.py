@@ -22,6 +22,9 @@ class DataConfig(Settings):
     """Share of the conversations for test, where the manifest names no split."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of that split; conversations that share a speaker stay together."""
+    labelled_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the seconds of the annotated training conversations that probes and heads learn from, drawn by dialogue
+    with `split_seed`; smaller shares lie in larger ones. Pretraining and what is scored are the same with any."""
     max_unreadable_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Training goes on past unreadable items up to this share of the epoch, then stops."""
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -56,11 +56,24 @@ class Conversation:
     """Which part of an experiment it belongs to, where the corpus says so."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where it comes from and how it was made; anything JSON."""
+    recorded_seconds: float | None = None
+    """Length of the audio file where the conversation is only the `beginning` of it; None: its duration."""
 
     @property
     def dialogue(self) -> str:
         """What was said: the same for several recordings of it, which a probe must not both learn from and check on."""
         return self.provenance.get("dialogue", self.id)
+
+    def beginning(self, seconds: float) -> "Conversation":
+        """The first `seconds` of the conversation, segments clipped; the whole where it is no longer."""
+        if seconds >= self.duration_seconds:
+            return self
+        segments = self.segments and tuple(
+            tuple(Segment(start, min(end, seconds)) for start, end in channel if start < seconds)
+            for channel in self.segments
+        )
+        recorded = self.recorded_seconds or self.duration_seconds
+        return replace(self, duration_seconds=seconds, segments=segments, recorded_seconds=recorded)
 
     def __post_init__(self) -> None:
         if not self.id:

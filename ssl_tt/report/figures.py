@@ -23,6 +23,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.transforms import ScaledTranslation
 from PIL import Image
 
 from ssl_tt.data.atomic import atomically
@@ -38,6 +39,14 @@ STRIP_INCHES = 10.2
 
 _INK, _FAINT = "#010203", "#040506"  # colours that nothing else uses; see `svg`
 _DASHED = (0, (2, 2))
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1)))
+_UNTRAINED: dict[str, Any] = {  # systems that nothing was pretrained for, by their lines
+    "majority": (0, (1, 2)),
+    "activity_history": (0, (6, 2, 1, 2)),
+    "logmel": (0, (5, 2)),
+    "random": "-",
+    "scratch": (0, (3, 1, 1, 1, 1, 1)),
+}
 _STYLE: Any = {  # matplotlib knows its keys as literals alone
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -182,6 +191,58 @@ def answers(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]]) -
     look: dict[str, Any] = {"marker": "o", "markersize": 5.5, "linewidth": 2}
     keys = {each: Line2D([], [], color=shades[of[each]], mfc=_face(of[each], shades[of[each]]), **look) for each in of}
     figure.legend(keys.values(), keys, loc="outside lower center", ncols=4)
+    return figure
+
+
+@_styled
+def along(rows: Sequence[dict[str, Any]], panels: Sequence[tuple[str, str]], label: str) -> Figure:
+    """Scores of every system along a number, called `label`, a panel for each task: [(task, metric), ...].
+
+    rows: of `Study.answers`, with where they stand, `at`. A curve with its intervals for each system and
+    representation, those that nothing was pretrained for in grey, and the ceiling dashed, where there is one.
+    """
+    names = list(dict.fromkeys((row["system"], row["representation"]) for row in rows))
+    colour = colours(system for system, _ in names if system not in _UNTRAINED)
+    marker = markers(part for _, part in names)
+    parts = list(dict.fromkeys(part for system, part in names if system in colour))
+    places = sorted({row["at"] for row in rows})
+    keys: dict[str, Line2D] = {}
+    figure = Figure(figsize=(STRIP_INCHES, 4.3 + 0.18 * (len(names) // 4)), layout="constrained")
+    for axes, (task, metric) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        of_task = [row for row in rows if (row["task"], row["metric"]) == (task, metric) and row["value"] is not None]
+        of_task.sort(key=lambda row: row["at"])
+        known = {row["at"]: row["ceiling"] for row in of_task if row["ceiling"] is not None}
+        if known and metric == "balanced_accuracy":
+            (keys["best possible"],) = axes.plot(
+                list(known), list(known.values()), color=_INK, linewidth=1.2, linestyle=_DASHED, label="best possible"
+            )
+        for number, (system, part) in enumerate(names):
+            curve = [row for row in of_task if (row["system"], row["representation"]) == (system, part)]
+            shade = colour.get(system, FAMILY_COLOURS["baseline"])
+            dashes = _LINES[parts.index(part) % len(_LINES)] if system in colour else _UNTRAINED[system]
+            # Side by side, so that no bar hides another.
+            aside = ScaledTranslation((number - (len(names) - 1) / 2) * 2.6 / 72, 0, figure.dpi_scale_trans)
+            look: dict[str, Any] = {"color": shade, "transform": axes.transData + aside}
+            name, width = full_name(system, part), 1.8 if system in (*colour, "scratch") else 1.1
+            bounds = [(row["at"], row["low"], row["high"]) for row in curve if row["low"] is not None]
+            if bounds:
+                axes.vlines(*zip(*bounds, strict=True), linewidth=width, alpha=0.45, **look)
+            if curve:
+                look |= {"marker": marker[part], "markersize": 5, "mfc": _face(system, shade)}
+                x, y = ([row[key] for row in curve] for key in ("at", "value"))
+                (line,) = axes.plot(x, y, linestyle=dashes, linewidth=width, label=name, **look)
+                keys.setdefault(name, line)
+            axes.update_datalim([(x, y) for x, *ends in bounds for y in ends] + [(r["at"], r["value"]) for r in curve])
+        if places[0] > 0 and places[-1] / places[0] >= 20:
+            axes.set_xscale("log")
+        axes.margins(x=0.07)
+        axes.autoscale_view()
+        if len(places) <= 8:
+            axes.set_xticks(places, [f"{place:.2g}" if place < 100 else f"{place:,.0f}" for place in places])
+            axes.set_xticks([], minor=True)
+        axes.set(title=said(TASKS, task).capitalize(), xlabel=label, ylabel=said(METRICS, metric))
+        axes.grid(axis="y")
+    figure.legend(keys.values(), keys, loc="outside lower center", ncols=4, handlelength=3.6)
     return figure
 
 

@@ -267,7 +267,10 @@ _SECTIONS = (_opening, _scores, _one_conversation, _training, _field, _cost, _pr
 
 def _counts(comparison: Comparison) -> Table:
     columns = list(dict.fromkeys(key for counts in comparison.counts.values() for key in counts))
-    cells = [(split, *(f"{n.get(key, 0):,}" for key in columns)) for split, n in comparison.counts.items()]
+    cells = [
+        (split, *(f"{n.get(key, 0):,.2f}" if key == "hours" else f"{n.get(key, 0):,}" for key in columns))
+        for split, n in comparison.counts.items()
+    ]
     return Table(("split", *columns), cells)
 
 

@@ -157,6 +157,19 @@ def answer_table(rows: Sequence[Row], task: str) -> Table:
     return Table(("variant", "system", "score", "interval", f"over {first}", "interval", "seeds"), cells, words=2)
 
 
+def along_table(rows: Sequence[Row], task: str) -> Table:
+    """Headline metric of a task of each system, a column for each place `at` which it was scored, in their order."""
+    scored = select(rows, task, headline(rows, task))
+    places = sorted({row["at"] for row in scored})
+    of = {(row["system"], row["representation"], row["at"]): " ".join(interval(row)) for row in scored}
+    names = dict.fromkeys((row["system"], row["representation"]) for row in scored)
+    cells = [(full_name(*name), *(of.get((*name, place), "") for place in places)) for name in names]
+    known = {row["at"]: row["ceiling"] for row in scored if row["ceiling"] is not None}
+    if known and headline(rows, task) == "balanced_accuracy":
+        cells.append(("best possible", *(f"{known[place]:.3f}" if place in known else "" for place in places)))
+    return Table(("system", *(f"{place:.3g}" for place in places)), cells)
+
+
 def variant_cost_table(rows: Sequence[Row]) -> Table:
     """What each variant that answers a question costs and sees; CPU minutes are those of an objective's run."""
     headless = [row for row in rows if row["system"] != "random" and not row["cost"].get("head_parameters")]

@@ -28,6 +28,7 @@ from ssl_tt import recipe as recipes
 from ssl_tt import timebase
 from ssl_tt.data.atomic import atomically
 from ssl_tt.data.audio import read_window
+from ssl_tt.data.conversation import Conversation
 from ssl_tt.data.manifest import read_manifest
 from ssl_tt.data.phones import Phones, read_phones
 from ssl_tt.errors import InputError
@@ -35,6 +36,7 @@ from ssl_tt.training import budget, checkpoint, corpora, grid, probe
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
 from ssl_tt.training.cost import Cost
 from ssl_tt.training.feature_windows import FeatureCache
+from ssl_tt.training.finetune import split_dialogues
 from ssl_tt.training.frame_tasks import FRAME_TASKS, count_classes, fitted, scored
 from ssl_tt.training.pretrain import pretrain
 from ssl_tt.training.systems import System, check_representations, count_systems, frame_rate_hz, systems
@@ -72,9 +74,9 @@ class Comparison:
     in the mean and `realised` on the very events that were scored."""
     labels: dict[str, str]
     """What the shift and hold labels of each probed corpus rest on: "cue", "proxy", "annotated" or "detected"."""
-    counts: dict[str, dict[str, int]]
-    """For each split: `conversations`, `shift`, `hold`, `frames`; where they are asked for, how many events of other
-    kinds, how many `speakers` are heard alone, and how many different `phones`."""
+    counts: dict[str, dict[str, float]]
+    """For each split: `hours` of annotated dialogue, `conversations`, `shift`, `hold`, `frames`; where they are asked
+    for, how many events of other kinds, how many `speakers` are heard alone, and how many different `phones`."""
     belief: dict[str, Any] | None
     """A stretch of one scored conversation: `conversation`, `start_seconds`, `frame_rate_hz`, `activity` [T, 2] bool,
     `events` (list of Event, frames counted from the stretch's start), `systems`: name -> p(shift) [T]."""
@@ -233,8 +235,8 @@ def _claim(out: Path, recipe: CompareRecipe) -> None:
 
 
 def _pretrain_recipe(recipe: CompareRecipe, objective: str, steps: int, seed: int) -> PretrainRecipe:
-    """The run of one objective and seed; what is probed later does not make it another run."""
-    data = recipe.data.model_copy(update={"probe": ()})
+    """The run of one objective and seed; what is probed later, or how much of it, does not make it another run."""
+    data = recipe.data.model_copy(update={"probe": (), "labelled_share": 1.0})
     return PretrainRecipe(
         name=recipe.name,
         simulate={name: config for name, config in recipe.simulate.items() if name in data.pretrain},
@@ -266,20 +268,41 @@ def _asked(recipe: CompareRecipe, splits: corpora.Splits, phones: Phones) -> tup
             probe.Asked([probe.ask(each, rate, config, phones.get(each.id, ((), ()))) for each in splits[split]])
         )
     train, test = sets
+    _check_heads(recipe, splits["train"])
     for event_task in train.tasks:
-        truth, (negative, positive) = train.rows(event_task).truth, READINGS[event_task].kinds
-        if not 0 < truth.sum() < len(truth):
-            raise InputError(
-                f"data.probe: {event_task} asks {int(truth.sum())} times about {positive} and {int((~truth).sum())} "
-                f"times about {negative} in the training conversations, expected both: add conversations, or drop the "
-                "task"
-            )
+        rows, kinds = train.rows(event_task), READINGS[event_task].kinds
+        dialogue = train.dialogue[rows.conversation]
+        for kind, of_kind in zip(kinds, (~rows.truth, rows.truth), strict=True):
+            if (n := len(np.unique(dialogue[of_kind]))) < 2:
+                raise InputError(
+                    f"data.probe: {event_task} has {kind} in {n} training dialogue{'s' * (n != 1)}, expected 2 or "
+                    f"more, so that one can be held out: {_more(recipe)}, or drop the task"
+                )
     if "shift_hold" in train.tasks:
         test = _with_stretch(test, rate)
     for task in FRAME_TASKS:
         if task in config.tasks:
             fitted(task, train, test, config.folds)  # which refuses too few
     return train, test
+
+
+def _more(recipe: CompareRecipe) -> str:
+    """What to do where there is too little to learn from."""
+    return "add conversations" + (", raise data.labelled_share" if recipe.data.labelled_share < 1 else "")
+
+
+def _check_heads(recipe: CompareRecipe, conversations: list[Conversation]) -> None:
+    """InputError where a head has no window to learn from, or none to be held out."""
+    for name, head in recipe.heads.items():
+        window_seconds = head.window_seconds or recipe.data.window_seconds
+        parts = split_dialogues(conversations, head.held_out_share, recipe.data.split_seed)
+        for part, where in zip(parts, ("to fit on", "held out"), strict=True):
+            longest = max(conversation.duration_seconds for conversation in part)
+            if longest < window_seconds:
+                raise InputError(
+                    f"heads.{name}: a window of {window_seconds:g} s, and no training conversation {where} is longer "
+                    f"than {longest:.1f} s: {_more(recipe)}, or lower window_seconds"
+                )
 
 
 def _with_stretch(asked: probe.Asked, frame_rate_hz: float) -> probe.Asked:
@@ -586,8 +609,9 @@ def _examples(
     return found
 
 
-def _counts(recipe: CompareRecipe, asked: probe.Asked) -> dict[str, int]:
+def _counts(recipe: CompareRecipe, asked: probe.Asked) -> dict[str, float]:
     counts = {
+        "hours": sum(question.conversation.duration_seconds for question in asked.questions) / 3600,
         "conversations": len(asked.questions),
         "shift": 0,
         "hold": 0,

@@ -1,6 +1,8 @@
 """Settings of training, probing and comparing, and the recipes made of them; free of torch."""
 
+import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,8 +10,9 @@ from pydantic import Field, model_validator
 from ssl_tt.data.config import DataConfig
 from ssl_tt.data.simulate.config import SimulateConfig
 from ssl_tt.encoder.config import EncoderConfig
+from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import ObjectiveConfig
-from ssl_tt.recipe import Settings, changed
+from ssl_tt.recipe import Settings, changed, flatten
 from ssl_tt.turns.config import EventsTargetConfig, FCHeadConfig, HeadConfig, TargetConfig
 
 # A name of the user's that also names a folder.
@@ -253,6 +256,9 @@ class Question(Settings):
     """The question, in words."""
     variants: Annotated[tuple[Name, ...], Field(min_length=2)]
     """Variants that answer it; each is set against the first."""
+    along: Annotated[str, Field(min_length=1)] | None = None
+    """A field such as "data.labelled_share" that is another number in each of these variants: scores are drawn as
+    curves along it, baselines too, and variants may then score other conversations."""
 
 
 class StudyRecipe(CompareRecipe):
@@ -279,3 +285,30 @@ class StudyRecipe(CompareRecipe):
     def variant(self, name: str) -> CompareRecipe:
         """The recipe of a variant; InputError in one line for changes that are no recipe's."""
         return changed(self, self.variants[name], CompareRecipe, f"variants.{name}")
+
+    def along(self, question: str) -> dict[str, float]:
+        """Value of the field that a question goes along, by variant; empty where it goes along none.
+
+        InputError unless it is a number in each of the variants, and another one in each.
+        """
+        asked = self.questions[question]
+        if asked.along is None:
+            return {}
+        found: dict[str, float] = {}
+        for variant in asked.variants:
+            fields = flatten(self.variant(variant))
+            where = f"questions.{question}: along {asked.along!r}"
+            if asked.along not in fields:
+                near = get_close_matches(asked.along, fields, n=1)
+                raise InputError(
+                    f"{where}: no field of variant {variant}{f'; did you mean {near[0]!r}?' if near else ''}"
+                )
+            value = fields[asked.along]
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InputError(f"{where}: {json.dumps(value)} in variant {variant}, expected a number")
+            if twin := [name for name, other in found.items() if other == value]:
+                raise InputError(
+                    f"{where}: {value:g} in {twin[0]} and in {variant}, expected another number in each variant"
+                )
+            found[variant] = value
+        return found

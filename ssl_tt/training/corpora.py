@@ -14,6 +14,7 @@ from ssl_tt.encoder.receptive_field import check_conversations, receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.recipe import dump
 from ssl_tt.training.config import Experiment, PretrainRecipe
+from ssl_tt.training.labelled import labelled
 
 Splits = dict[Split, list[Conversation]]
 
@@ -24,9 +25,10 @@ WORKDIR = Path("checkpoints")
 def conversations(experiment: Experiment, workdir: Path = WORKDIR) -> tuple[Splits, Splits]:
     """Conversations for pretraining and for probing, by split; corpora are simulated on first use.
 
-    Each corpus is split by itself, with one seed, so a corpus in both lists is split alike. InputError if a corpus is
-    unknown, if one for pretraining has no audio, one for probing no speech segments, if a frame of the encoder sees
-    more than any conversation holds, or if a speaker whom a probe is tested on is heard in training.
+    Each corpus is split by itself, with one seed, so a corpus in both lists is split alike. Of the training
+    conversations for probing it is `data.labelled_share` that is given. InputError if a corpus is unknown, if one for
+    pretraining has no audio, one for probing no speech segments, if a frame of the encoder sees more than any
+    conversation holds, if a speaker whom a probe is tested on is heard in training, or if that share is too small.
     """
     check_lengths(experiment, workdir)
     corpora = {
@@ -57,6 +59,9 @@ def conversations(experiment: Experiment, workdir: Path = WORKDIR) -> tuple[Spli
                     f"data: speaker {speaker!r} of the test conversation {conversation.id!r} is also heard in "
                     f"training, in {heard[speaker]!r}: name the splits in the manifests"
                 )
+    if not isinstance(experiment, PretrainRecipe):
+        share, seed = experiment.data.labelled_share, experiment.data.split_seed
+        probe["train"] = labelled(probe["train"], share, seed, _frame_seconds(experiment))
     return pretrain, probe
 
 
@@ -121,3 +126,8 @@ def _split(path: Path, experiment: Experiment) -> Splits:
 def _joined(corpora: list[Splits]) -> Splits:
     splits: tuple[Split, ...] = ("train", "validation", "test")
     return {split: [c for corpus in corpora for c in corpus.get(split, [])] for split in splits}
+
+
+def _frame_seconds(experiment: Experiment) -> float:
+    frontend = experiment.encoder.frontend
+    return frontend.hop_samples * experiment.encoder.stride / frontend.sample_rate_hz

@@ -19,6 +19,7 @@ from ssl_tt.errors import InputError
 from ssl_tt.training import checkpoint, loop
 from ssl_tt.training.config import FinetuneRecipe
 from ssl_tt.training.feature_windows import FeatureCache, FeatureWindows
+from ssl_tt.training.labelled import drawn
 from ssl_tt.training.model import TurnTaking
 from ssl_tt.training.pretrain import audio_facts, claim, environment, keep_freed_memory, write_json
 from ssl_tt.training.task import Task
@@ -93,14 +94,13 @@ def split_dialogues(
 
     Seed and names decide, not the order. InputError for fewer than two dialogues.
     """
-    names = {conversation.dialogue for conversation in conversations}
+    names = drawn(conversations, seed)
     if len(names) < 2:
         raise InputError(
             f"{len(names)} training dialogue{'s' * (len(names) != 1)} for a head, expected at least 2, one of them to "
             "be held out: add annotated conversations"
         )
-    drawn = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
-    out = set(drawn[: min(len(drawn) - 1, max(1, round(share * len(drawn))))])
+    out = set(names[: min(len(names) - 1, max(1, round(share * len(names))))])
     return [c for c in conversations if c.dialogue not in out], [c for c in conversations if c.dialogue in out]
 
 

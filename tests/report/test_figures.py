@@ -77,6 +77,54 @@ def test_an_answer_has_a_row_for_each_of_what_there_is_more_of_and_a_colour_for_
     )
 
 
+def along_rows(places, ceiling=True):
+    """Answers at places: scores rise by system and place, all in halves of a percent."""
+    systems = ("majority", "none"), ("random", "encoder"), ("cpc", "encoder"), ("cpc", "rnn-1"), ("scratch", "rnn-1")
+    return [
+        made_up.row("shift_hold", "balanced_accuracy", system, part, 0.5 + 0.05 * i + 0.005 * j, 0.02)
+        | {"variant": f"v{place}", "at": place, "ceiling": 0.9 + 0.01 * j if ceiling else None}
+        for j, place in enumerate(places)
+        for i, (system, part) in enumerate(systems)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("places", "scale"), [((0.0, 0.5, 1.0), "linear"), ((2.5, 0.02, 0.2), "log"), ((1, 19), "linear")]
+)
+def test_a_curve_along_a_number_goes_through_every_score_of_a_system(places, scale):
+    rows = along_rows(places)
+    axes = figures.along(rows, [("shift_hold", "balanced_accuracy")], "hours").axes[0]
+    curves = {line.get_label(): line for line in axes.lines}
+    names = {"majority", "random encoder", "CPC encoder", "CPC rnn-1", "from scratch rnn-1", "best possible"}
+    assert set(curves) == names
+    for name, system, part in (("CPC rnn-1", "cpc", "rnn-1"), ("random encoder", "random", "encoder")):
+        known = sorted((r["at"], r["value"]) for r in rows if (r["system"], r["representation"]) == (system, part))
+        assert list(zip(*curves[name].get_data(), strict=True)) == known
+    assert list(curves["best possible"].get_xdata()) == sorted(places)
+    assert sorted(curves["best possible"].get_ydata()) == [0.9 + 0.01 * j for j in range(len(places))]
+    assert axes.get_xscale() == scale
+    assert list(axes.get_xticks()) == sorted(places)
+    low, high = axes.get_xlim()
+    assert low < min(places) <= max(places) < high
+    assert axes.get_ylim()[0] < 0.48
+    bars = [path.vertices for bar in axes.collections for path in bar.get_paths()]
+    assert sorted(bar.tolist() for bar in bars) == sorted([[r["at"], r["low"]], [r["at"], r["high"]]] for r in rows)
+
+
+def test_curves_of_what_nothing_was_pretrained_for_are_grey_and_no_two_look_alike():
+    axes = figures.along(along_rows((1, 2)), [("shift_hold", "balanced_accuracy")], "hours").axes[0]
+    look = {line.get_label(): (line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.lines}
+    grey = {name for name, (colour, *_) in look.items() if colour == figures.FAMILY_COLOURS["baseline"]}
+    assert grey == {"majority", "random encoder", "from scratch rnn-1"}
+    assert look["CPC encoder"][0] == look["CPC rnn-1"][0]
+    assert len(set(look.values())) == len(look)
+
+
+def test_without_a_known_ceiling_none_is_drawn():
+    figure = figures.along(along_rows((1, 2), ceiling=False), [("shift_hold", "balanced_accuracy")], "hours")
+    assert "best possible" not in texts(figure)
+
+
 @pytest.mark.parametrize(("codes", "expected"), [(np.arange(64), 64), (np.zeros((2, 9), int), 1), ([0, 0, 1, 1], 2)])
 def test_perplexity_is_the_number_of_codes_used_alike(codes, expected):
     assert figures.perplexity(np.array(codes)) == pytest.approx(expected)

@@ -373,7 +373,7 @@ def test_runs_of_another_recipe_are_not_taken_for_this_ones(comparison: Comparis
 def test_training_conversations_without_both_classes_are_refused(settings: CompareRecipe, corpus: Path) -> None:
     conversations = read_manifest(corpus / "manifest.jsonl")
     silent = [replace(conversation, segments=((), ())) for conversation in conversations]
-    with pytest.raises(InputError, match="0 times about shift and 0 times about hold"):
+    with pytest.raises(InputError, match="shift_hold has hold in 0 training dialogues, expected 2 or more"):
         compare._asked(settings, {"train": silent, "validation": [], "test": conversations}, {})
     with pytest.raises(InputError, match="no conversation for test"):
         compare._asked(settings, {"train": conversations, "validation": [], "test": []}, {})

@@ -213,3 +213,141 @@ def test_a_run_that_two_variants_have_is_made_once(corpus: Path, tmp_path: Path)
     trained_otherwise = study(load(corpus, same), tmp_path / "otherwise", quiet=True)
     first, other = (trained_otherwise.comparisons[name].runs for name in ("one-stack", "two-stacks"))
     assert first != other
+
+
+# ----------------------------------------------------------------------------------------------------- along a field
+
+SHARES = """
+[variants.half]
+data.labelled_share = 0.5
+[variants.whole]
+[variants.most]
+data.labelled_share = 0.75
+[questions.labels]
+asks = "How many labels?"
+variants = ["half", "whole", "most"]
+along = "data.labelled_share"
+"""
+CUES = """
+[simulate.dialogues]
+hours = 0.06
+conversation_seconds = 20.0
+speakers = 24
+test_share = 0.4
+validation_share = 0.2
+[variants.none]
+simulate.dialogues.cue_strength = 0.0
+[variants.whole]
+simulate.dialogues.cue_strength = 1.0
+[questions.cues]
+asks = "How strong are the cues?"
+variants = ["whole", "none"]
+along = "simulate.dialogues.cue_strength"
+"""
+
+
+def load_cues(corpus: Path, variants: str = CUES) -> StudyRecipe:
+    path = write(corpus, variants)
+    path.write_text(path.read_text().replace(f"{corpus}/manifest.jsonl", "dialogues"))
+    return recipe.load(path, StudyRecipe)
+
+
+@pytest.fixture(scope="module")
+def labels(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return study(load(corpus, SHARES), tmp_path_factory.mktemp("labels") / "out", quiet=True)
+
+
+@pytest.fixture(scope="module")
+def cues(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("cues")
+    return study(load_cues(corpus), folder / "out", quiet=True, workdir=folder)
+
+
+def test_where_variants_stand_is_the_value_in_each(corpus: Path) -> None:
+    assert load(corpus, SHARES).along("labels") == {"half": 0.5, "whole": 1.0, "most": 0.75}
+    assert load_cues(corpus).along("cues") == {"whole": 1.0, "none": 0.0}
+    assert load(corpus).along("stacks") == {}
+
+
+def test_shares_of_labels_stand_at_their_hours_and_are_paired(labels: Study) -> None:
+    hours = {"half": 0.5 * 4 * 18 / 3600, "whole": 4 * 18 / 3600, "most": 0.75 * 4 * 18 / 3600}
+    rows = labels.answers["labels"]
+    assert {(row["variant"], round(row["at"], 5)) for row in rows} == {(k, round(v, 5)) for k, v in hours.items()}
+    for name in hours:
+        theirs = [{key: row[key] for key in labels.comparisons[name].rows[0]} for row in rows if row["variant"] == name]
+        assert theirs == labels.comparisons[name].rows  # of baselines too
+    for row in rows:
+        assert (row["difference"] is None) == (row["variant"] == "half")
+        if row["variant"] != "half" and (row["system"], row["metric"]) == ("majority", "balanced_accuracy"):
+            assert row["difference"] == 0
+
+
+def test_pretraining_is_shared_by_all_shares_of_labels(labels: Study) -> None:
+    runs = [comparison.runs for comparison in labels.comparisons.values()]
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_other_sound_is_scored_side_by_side_and_not_paired(cues: Study) -> None:
+    rows = cues.answers["cues"]
+    assert all(row["difference"] is None for row in rows)
+    assert {(row["variant"], row["at"]) for row in rows} == {("none", 0.0), ("whole", 1.0)}
+    ceilings = {row["variant"]: row["ceiling"] for row in rows}
+    assert ceilings == {name: each.ceiling["realised"] for name, each in cues.comparisons.items() if each.ceiling}
+    assert ceilings["none"] == 0.5 < ceilings["whole"]
+
+
+@pytest.mark.parametrize("name", ["labels", "cues"])
+def test_the_page_shows_curves_tables_and_from_what_to_what(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    found: Study = request.getfixturevalue(name)
+    rows, question = found.answers[name], found.recipe.questions[name]
+    page = write_study(found, tmp_path).read_text()
+    said = sentences(rows, question.along)
+    assert len(said) == 4  # encoder and context, two tasks
+    scored = {
+        row["variant"]: row
+        for row in rows
+        if (row["system"], row["representation"], row["metric"]) == ("cpc", "encoder", "balanced_accuracy")
+    }
+    first, last = scored["half" if name == "labels" else "none"], scored["whole"]
+    start = f"Shift or hold, balanced accuracy of CPC encoder: from {first['value']:.3f} [{first['low']:.3f}, "
+    assert said[0].startswith(start)
+    assert f" to {last['value']:.3f} [{last['low']:.3f}, {last['high']:.3f}] along " in said[0]
+    if name == "labels":
+        assert said[0].endswith(f"; best possible {last['ceiling']:.3f}.")
+        assert f"along hours of labelled dialogue 0.01 to 0.02, a difference of {last['difference']:+.3f}" in said[0]
+        assert "no paired differences" not in page
+    else:
+        assert f"along cue strength 0 to 1; the best possible goes from 0.500 to {last['ceiling']:.3f}." in said[0]
+        assert "no paired differences are made" in page
+        assert "<td>best possible</td>" in page
+    for words in (*said, "voice-activity history", "Columns: "):
+        assert words in page
+    assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    assert question.asks in study_terminal(found)
+
+
+@pytest.mark.parametrize(
+    ("along", "most", "says"),
+    [
+        ("data.labeled_share", 0.75, "no field of variant half; did you mean 'data.labelled_share'?"),
+        ("name", 0.75, "along 'name': \"tiny\" in variant half, expected a number"),
+        ("training.swap_channels", 0.75, "true in variant half, expected a number"),
+        ("data.labelled_share", 1.0, "1 in whole and in most, expected another number in each variant"),
+        ("data.labelled_share", 1.5, "variants.most: data.labelled_share: given 1.5, expected"),
+    ],
+)
+def test_what_no_question_can_go_along_is_refused_before_anything_is_trained(
+    corpus: Path, tmp_path: Path, along: str, most: float, says: str
+) -> None:
+    variants = SHARES.replace('along = "data.labelled_share', f'along = "{along}').replace("0.75", str(most))
+    with pytest.raises(InputError, match=re.escape(says)):
+        study(load(corpus, variants), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_conversations_are_still_refused_where_no_field_is_gone_along(corpus: Path, tmp_path: Path) -> None:
+    beside = CUES.replace('along = "simulate.dialogues.cue_strength"', "")
+    with pytest.raises(InputError, match=re.escape("simulate.dialogues is not that of whole")):
+        study(load_cues(corpus, beside), tmp_path / "out", quiet=True)
