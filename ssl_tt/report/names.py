@@ -22,7 +22,7 @@ TASKS = {
     "shift_hold": "shift or hold",
     "predict_shift": "shift to come",
     "predict_backchannel": "backchannel to come",
-    "short_long": "short or long utterance",
+    "short_long": "short or long",
     "future_activity": "future activity",
     "voice_activity": "voice activity",
     "speaker": "speaker",

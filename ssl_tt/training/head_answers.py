@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logit
 from torch import Tensor
 
 from ssl_tt import timebase
@@ -51,7 +52,7 @@ def logits_reader(task: Task, cache: FeatureCache) -> Reader:
 def answer(
     task: Task, read: probe.Read, asked: Asked, held_out: tuple[probe.Read, Asked], config: ProbeConfig
 ) -> Answers:
-    """Answers to the tasks that the target is about; the threshold of a shift is chosen on held-out conversations.
+    """Answers to the tasks that the target is about; thresholds are chosen on held-out conversations.
 
     Of the questions that are asked only frames and speakers count. Targets of what comes at every frame answer all
     tasks at events, untrained for them (zero-shot, Ekstedt & Skantze 2022); one of events answers shift or hold alone,
@@ -64,14 +65,12 @@ def answer(
     for name in answerable(task.config.target, asked.tasks):
         known = kept_asked.rows(name)
         likely = probability(task, name, read.events[name], asked.rows(name).previous)
+        said = probability(task, name, kept.events[name], known.previous)
+        chosen[name] = min(metrics.best_threshold(known.truth, said).value, _NEVER)
+        calibrated = likely
         if isinstance(task.target, EventsTarget):  # which is trained as if both were as frequent
-            share = float(known.truth.mean()) if len(known.truth) else 0.0
-            calibrated = with_prior(np.log(likely) - np.log1p(-likely), share) if 0 < share < 1 else None
-            events[name] = Said(likely - 0.5, calibrated)
-        else:
-            said = probability(task, name, kept.events[name], known.previous)
-            chosen[name] = min(metrics.best_threshold(known.truth, said).value, _NEVER)
-            events[name] = Said(likely - chosen[name], likely)
+            calibrated = with_prior(logit(likely), float(known.truth.mean()))
+        events[name] = Said(likely - chosen[name], calibrated)
         if name == "shift_hold":
             last = asked.last_speaker
             stretch = np.where(last >= 0, probability(task, name, read.stretch, np.maximum(last, 0)), np.nan)
@@ -89,8 +88,6 @@ def answerable(target: TargetConfig, tasks: Sequence[EventTask]) -> list[EventTa
 
 def check_held_out(target: TargetConfig, kept: Asked) -> None:
     """InputError unless the conversations that are held out allow thresholds to be chosen."""
-    if isinstance(target, EventsTargetConfig):
-        return
     for task in answerable(target, kept.tasks):
         truth, (negative, positive) = kept.rows(task).truth, READINGS[task].kinds
         if not 0 < truth.sum() < len(truth):

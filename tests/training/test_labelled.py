@@ -171,7 +171,7 @@ def test_probes_and_heads_learn_from_fewer_events_and_pretraining_is_the_same(co
         (("--data.labelled-share", "0.00001"), "data.labelled_share 1e-05 of 4 training dialogues"),
         (
             ("--data.labelled-share", "0.1"),
-            "expected 2 or more, .* add conversations, raise data.labelled_share, or drop",
+            "expected 2 or more, .*: add conversations, raise data.labelled_share",
         ),
         (("--data.labelled-share", "0.3", "--heads.fc", HEAD.replace("6.0", "16.0")), "heads.fc: a window of 16 s, "),
     ],
