@@ -10,7 +10,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 def test_the_benchmark_of_turns_measures_events_probes_and_heads(tmp_path: Path) -> None:
     out = tmp_path / "turns.json"
-    small = ["--repeats", "1", "--hours", "0.05", "--rows", "2000", "--columns", "16", "--seconds", "30"]
+    small = ["--repeats", "1", "--hours", "0.05", "--rows", "2000", "--columns", "16", "--seconds", "120"]
     ran = subprocess.run(
         [sys.executable, str(BENCHMARKS / "turns.py"), "--out", str(out), *small], capture_output=True, text=True
     )
