@@ -301,7 +301,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=10.0, help="length of the dialogue of events (%(default)s)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the probes, even (%(default)s)")
     parser.add_argument("--columns", type=int, default=512, help="features of the probes, even (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=300.0, help="length of the dialogue of heads (%(default)s), at least 120")
+    parser.add_argument(
+        "--seconds", type=float, default=300.0, help="length of the dialogue of heads (%(default)s), at least 120"
+    )
     return parser.parse_args()
 
 
