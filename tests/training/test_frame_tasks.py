@@ -71,7 +71,7 @@ def telling(asked: Asked, task: str, noise: float = 0.0) -> NDArray[np.float32]:
 
 
 def read(frames: NDArray[np.float32]) -> probe.Read:
-    return probe.Read(decisions=frames[:0], frames=frames, stretch=frames[:0])
+    return probe.Read(events={}, frames=frames, stretch=frames[:0])
 
 
 def scores(task: str, train: NDArray[np.float32], test: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
