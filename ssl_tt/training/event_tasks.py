@@ -16,6 +16,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from ssl_tt import timebase
 from ssl_tt.training.config import ProbeConfig
@@ -71,8 +72,7 @@ def rows(task: EventTask, conversations: Sequence[tuple[Sequence[Event], float]]
             columns += [(frame, event.previous, truth, n_events, seconds, place) for frame in sorted(frames)]
             n_events += 1
     frame, previous, truths, event_number, lasts, conversation = np.array(columns).reshape(-1, 6).T
-    whole = (np.round(each).astype(np.int64) for each in (frame, previous, event_number, conversation))
-    at, before, of, where = whole
+    at, before, of, where = (each.astype(np.int64) for each in (frame, previous, event_number, conversation))
     return Rows(at, before, truths.astype(bool), of, lasts, where)
 
 
@@ -139,7 +139,5 @@ def by_silence(said: Said, asked: Rows, n_conversations: int, draws: Floats) -> 
 
 def with_prior(logit: Floats, share: float) -> Floats:
     """Probability of class 1 by a logit of both classes at equal weight, where it has this share."""
-    with np.errstate(divide="ignore"):
-        odds = logit + np.log(share) - np.log1p(-share)
-    found: Floats = 1 / (1 + np.exp(-odds))
+    found: Floats = special.expit(logit + special.logit(share))
     return found

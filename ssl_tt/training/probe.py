@@ -59,7 +59,6 @@ def read(reader: Reader, asked: Asked) -> dict[str, Read]:
     Conversations side by side on a thread each: two threads that share a block of one wait for each other more than
     they work, above all where the machine has other things to do.
     """
-
     rows = {task: asked.rows(task) for task in asked.tasks}
 
     def parts(place: int) -> dict[str, tuple[NDArray[np.float32], ...]]:
