@@ -102,9 +102,11 @@ def keep_freed_memory() -> None:
 def claim(out: Path, recipe: RunRecipe) -> None:
     """Make `out` the run directory of the recipe; InputError if it is something else's."""
     path = out / "recipe.toml"
+    # Looked at before the recipe is: whatever another process of this run has put there came after its recipe, and
+    # hidden files are those that it is about to rename.
+    taken = out.exists() and (not out.is_dir() or any(not each.name.startswith(".") for each in out.iterdir()))
     if not path.exists():
-        # Hidden files are those that another process of this run is about to rename.
-        if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
+        if taken:
             raise InputError(
                 f"{out}: holds other files, expected a new folder or a run directory: choose another --out"
             )

@@ -20,7 +20,7 @@ from ssl_tt.objectives.loss import Loss
 from ssl_tt.training import checkpoint, corpora, loop
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe, TrainingConfig
 from ssl_tt.training.corpora import Splits
-from ssl_tt.training.pretrain import pretrain
+from ssl_tt.training.pretrain import claim, pretrain
 
 
 @pytest.fixture
@@ -112,6 +112,27 @@ def test_a_folder_of_other_files_is_refused_and_kept(settings: Any, tmp_path: Pa
     with pytest.raises(InputError, match="holds other files"):
         pretrain(settings(), tmp_path, quiet=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("between", ["exists", "iterdir"])
+def test_two_processes_may_claim_a_folder_at_once(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    run, look = tmp_path / "run", getattr(Path, between)
+    run.mkdir()
+
+    def look_just_before_the_other_process_writes(path: Path) -> Any:
+        seen = look(path) if between == "exists" else iter(list(look(path)))
+        if run in (path, path.parent):
+            monkeypatch.undo()
+            (run / "recipe.toml").write_text(recipe.dump(settings()))
+        return seen
+
+    monkeypatch.setattr(Path, between, look_just_before_the_other_process_writes)
+    claim(run, settings())
+    assert [path.name for path in run.iterdir()] == ["recipe.toml"]
+    with pytest.raises(InputError, match="another recipe"):
+        claim(run, settings("--training.steps", "20"))
 
 
 def test_other_conversations_under_the_same_recipe_are_refused(
