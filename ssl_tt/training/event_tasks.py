@@ -52,28 +52,35 @@ class Rows(NamedTuple):
 
 
 def asked_events(
-    task: EventTask, activity: NDArray[np.bool_], frame_rate_hz: float, config: ProbeConfig
-) -> list[Event]:
-    """The events of a task in activity [T, 2]; InputError as `find_events`."""
-    preset = config.preset if task == "shift_hold" else config.ahead_preset
-    return [e for e in find_events(activity, frame_rate_hz, preset) if e.kind in READINGS[task].kinds]
+    activity: NDArray[np.bool_], frame_rate_hz: float, config: ProbeConfig
+) -> dict[EventTask, list[Event]]:
+    """The events of each task in `config.tasks`, in activity [T, 2]; InputError as `find_events`."""
+    presets = {
+        task: config.preset if task == "shift_hold" else config.ahead_preset
+        for task in EVENT_TASKS
+        if task in config.tasks
+    }
+    found = {preset: find_events(activity, frame_rate_hz, preset) for preset in sorted(set(presets.values()))}
+    return {
+        task: [event for event in found[preset] if event.kind in READINGS[task].kinds]
+        for task, preset in presets.items()
+    }
 
 
 def rows(task: EventTask, conversations: Sequence[tuple[Sequence[Event], float]]) -> Rows:
     """Where a task asks in several conversations, each its events and frame rate."""
-    columns: list[tuple[float, ...]] = []
-    n_events = 0
-    for place, (events, frame_rate_hz) in enumerate(conversations):
-        step = max(1, timebase.frames(STEP_SECONDS, frame_rate_hz))
-        for event in events:
-            last, truth = event.decision, event.kind == READINGS[task].kinds[1]
-            frames = [last] if task == "shift_hold" else range(last, event.region[0] - 1, -step)
-            seconds = (event.end - event.start) / frame_rate_hz
-            columns += [(frame, event.previous, truth, n_events, seconds, place) for frame in sorted(frames)]
-            n_events += 1
-    frame, previous, truths, event_number, lasts, conversation = np.array(columns).reshape(-1, 6).T
-    at, before, of, where = (each.astype(np.int64) for each in (frame, previous, event_number, conversation))
-    return Rows(at, before, truths.astype(bool), of, lasts, where)
+    asked = [(event, rate, place) for place, (events, rate) in enumerate(conversations) for event in events]
+    spans = [(event.region[0], event.decision, event.previous, place) for event, _, place in asked]
+    first, last, previous, conversation = np.array(spans, dtype=np.int64).reshape(-1, 4).T
+    rates = np.array([rate for _, rate, _ in asked])
+    step = np.array([max(1, timebase.frames(STEP_SECONDS, rate)) for _, rate, _ in asked], dtype=np.int64)
+    count = np.ones_like(last) if task == "shift_hold" else (last - first) // step + 1
+    event = np.repeat(np.arange(len(asked)), count)
+    back = np.cumsum(count)[event] - 1 - np.arange(len(event))  # steps from the last frame of its event
+    truth = np.array([event.kind == READINGS[task].kinds[1] for event, _, _ in asked], dtype=bool)
+    lasts = np.array([event.end - event.start for event, _, _ in asked]) / rates
+    frame = last[event] - back * step[event]
+    return Rows(frame, previous[event], truth[event], event, lasts[event], conversation[event])
 
 
 class Said(NamedTuple):
@@ -81,8 +88,8 @@ class Said(NamedTuple):
 
     score: Floats
     """[R], class 1 from 0 on."""
-    probability: Floats | None
-    """Of class 1 [R], if it is as frequent as in training; None where a score is no probability."""
+    probability: Floats
+    """Of class 1 [R], if it is as frequent as in training."""
 
 
 def score(said: Said, asked: Rows, n_conversations: int, draws: Floats) -> dict[str, Floats]:
@@ -95,6 +102,7 @@ def score(said: Said, asked: Rows, n_conversations: int, draws: Floats) -> dict[
     answered = metrics.confusion_counts(truth, score >= 0, conversation, n_conversations)
     confusion = np.tensordot(draws, answered, axes=1)
     negative, positive = metrics.f1(confusion).T
+    sums = metrics.forecasts(truth, said.probability, conversation, n_conversations)
     found = {
         "balanced_accuracy": metrics.balanced_accuracy(confusion),
         "weighted_f1": metrics.weighted_f1(confusion),
@@ -104,11 +112,9 @@ def score(said: Said, asked: Rows, n_conversations: int, draws: Floats) -> dict[
         "average_precision": metrics.average_precision(
             metrics.cumulated(truth, score, conversation, n_conversations), draws
         ),
+        "brier": metrics.brier_score(sums, draws),
+        "expected_calibration_error": metrics.expected_calibration_error(sums, draws),
     }
-    if said.probability is not None:
-        sums = metrics.forecasts(truth, said.probability, conversation, n_conversations)
-        found["brier"] = metrics.brier_score(sums, draws)
-        found["expected_calibration_error"] = metrics.expected_calibration_error(sums, draws)
     if asked.n_events < len(truth):
         _, first = np.unique(asked.event, return_index=True)
         event_score = metrics.event_wise(score, asked.event, asked.n_events)

@@ -65,11 +65,7 @@ def ask(
         conversation=conversation,
         frame_rate_hz=frame_rate_hz,
         activity=check_activity(spoken),
-        events={
-            task: event_tasks.asked_events(task, spoken, frame_rate_hz, config)
-            for task in EVENT_TASKS
-            if task in config.tasks
-        },
+        events=event_tasks.asked_events(spoken, frame_rate_hz, config),
         frames=frames,
         future=future_activity(conversation, frame_rate_hz, frames),
         phones=np.stack([phone_at(of_channel, frames, frame_rate_hz) for of_channel in phones], axis=1),
