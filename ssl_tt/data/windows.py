@@ -32,15 +32,18 @@ class Batch(NamedTuple):
     """[B] int64, the place of each window's conversation in the list given to `Windows`."""
     item: Tensor
     """[B] int64, the global number of each window."""
+    past: Tensor | None = None
+    """[B, P, S] bool, who spoke in the P frames before each window, where that is asked for."""
 
 
 class Window(NamedTuple):
-    """One row of a `Batch`: samples [S, N], activity [T, S], conversation and item as numbers."""
+    """One row of a `Batch`: samples [S, N], activity [T, S] and past [P, S], conversation and item as numbers."""
 
     samples: Tensor
     activity: Tensor | None
     conversation: int
     item: int
+    past: Tensor | None = None
 
 
 class Windows(Dataset[Window]):
@@ -64,6 +67,7 @@ class Windows(Dataset[Window]):
         seed: int,
         swap_channels: bool = False,
         step_samples: int = 1,
+        past_frames: int = 0,
     ) -> None:
         self.conversations = list(conversations)
         self.window_samples = window_samples
@@ -72,6 +76,7 @@ class Windows(Dataset[Window]):
         self.seed = seed
         self.swap_channels = swap_channels
         self.step_samples = step_samples
+        self.past_frames = past_frames
         self.window_frames = frames(seconds(window_samples, sample_rate_hz), frame_rate_hz)
         self.labelled = all(conversation.segments is not None for conversation in self.conversations)
         self._lengths = [length_samples(conversation, sample_rate_hz) for conversation in self.conversations]
@@ -131,14 +136,16 @@ class Windows(Dataset[Window]):
         order = draw.permutation(conversation.channels) if self.swap_channels else slice(None)
 
         heard = self._read(conversation, start)
-        activity = None
+        activity = past = None
         if self.labelled:
+            first_seconds = start_seconds - seconds(self.past_frames, self.frame_rate_hz)
             channels = [
-                activity_frames(bounds, self.window_frames, self.frame_rate_hz, start_seconds)
+                activity_frames(bounds, self.past_frames + self.window_frames, self.frame_rate_hz, first_seconds)
                 for bounds in self._bounds[number]
             ]
-            activity = torch.from_numpy(np.stack(channels, axis=1)[:, order])
-        return Window(torch.from_numpy(heard[order]), activity, number, item)
+            spoken = torch.from_numpy(np.stack(channels, axis=1)[:, order])
+            past, activity = spoken.split([self.past_frames, self.window_frames])
+        return Window(torch.from_numpy(heard[order]), activity, number, item, past if self.past_frames else None)
 
     def _read(self, conversation: Conversation, start: int) -> np.ndarray:
         """Samples [S, N] of the window that begins with sample `start` of a conversation."""
@@ -157,11 +164,13 @@ def length_samples(conversation: Conversation, sample_rate_hz: int) -> int:
 def collate(windows: Sequence[Window]) -> Batch:
     """Windows of one `Windows` as a batch."""
     activity = [window.activity for window in windows if window.activity is not None]
+    past = [window.past for window in windows if window.past is not None]
     return Batch(
         samples=torch.stack([window.samples for window in windows]),
         activity=torch.stack(activity) if activity else None,
         conversation=torch.tensor([window.conversation for window in windows]),
         item=torch.tensor([window.item for window in windows]),
+        past=torch.stack(past) if past else None,
     )
 
 

@@ -17,7 +17,8 @@ class Streamable(Protocol[Frames]):
     """What can be streamed: an encoder, or a module that owns one as `encoder`.
 
     One that hears several channels together, such as the two speakers of a call, says how many as `channels_together`:
-    rows 0 to n - 1 of the streams are the first such group, and so on.
+    rows 0 to n - 1 of the streams are the first such group, and so on. One that is told who speaks beside what is heard
+    says so as `reads_activity`; its `advance` takes the voice activity [B, T] of the frames that are completed too.
     """
 
     def modules(self) -> Iterator[nn.Module]: ...
@@ -49,6 +50,7 @@ class Stream(Generic[Frames]):
         self.model = model
         self.encoder: Any = getattr(model, "encoder", model)
         self._together: int = getattr(model, "channels_together", 1)
+        self._reads_activity: bool = getattr(model, "reads_activity", False)
         if sample_rate_hz is not None:
             self.encoder.check_sample_rate(sample_rate_hz)
         self.state: Any = None
@@ -57,10 +59,12 @@ class Stream(Generic[Frames]):
         self._like = next(self.encoder.parameters())
         self._modules = tuple(model.modules())  # walking through them takes a quarter of the time of a short chunk
 
-    def push(self, chunk: Tensor | np.ndarray) -> Frames:
+    def push(self, chunk: Tensor | np.ndarray, activity: Tensor | np.ndarray | None = None) -> Frames:
         """Frames that a chunk [S, n] or [n] completes: T may be 0; a lone [n] is one speaker. Without gradient.
 
-        Raises InputError for NaN, and for another number of channels than before.
+        activity: bool [S, T], who speaks in each of these frames, for a head that reads voice-activity history. Raises
+        InputError for NaN, for another number of channels than before, and for activity of other frames, missing, or
+        given to a model that reads none.
         """
         samples = self.encoder.check_audio(chunk[None] if chunk.ndim == 1 else chunk)
         if self._n_streams not in (None, len(samples)):
@@ -68,7 +72,9 @@ class Stream(Generic[Frames]):
                 f"chunk of {len(samples)} channels, expected {self._n_streams} as in the stream so far; "
                 "reset the stream first"
             )
-        frames, self.state = self._advanced(samples, self.state)
+        if activity is not None and not self._reads_activity:
+            raise InputError("voice activity given to a model that reads none: leave it out")
+        frames, self.state = self._advanced(samples, self.state, activity)
         self._n_streams = len(samples)
         self._n_samples += samples.shape[1]
         return frames
@@ -96,14 +102,16 @@ class Stream(Generic[Frames]):
                     "so reset all of them"
                 )
         under_way = self._n_samples % self.model.cycle_samples
-        _, fresh = self._advanced(torch.zeros(len(rows), under_way), None)
+        silence = torch.zeros(len(rows), under_way // self.encoder.hop_samples, dtype=torch.bool)
+        _, fresh = self._advanced(torch.zeros(len(rows), under_way), None, silence)
         with torch.inference_mode():
             self.state = mapped(lambda old, new: old.index_copy(0, _index(rows, old), new), self.state, fresh)
 
-    def _advanced(self, samples: Tensor, state: Any) -> tuple[Frames, Any]:
+    def _advanced(self, samples: Tensor, state: Any, activity: Tensor | np.ndarray | None = None) -> tuple[Frames, Any]:
         device, dtype = self._like.device, self._like.dtype
+        spoken = () if activity is None or not self._reads_activity else (torch.as_tensor(activity, device=device),)
         with evaluating(self._modules), torch.inference_mode(), torch.autocast(device.type, enabled=False):
-            frames, state = self.model.advance(samples.to(device, dtype), state)
+            frames, state = self.model.advance(samples.to(device, dtype), state, *spoken)
         return mapped(Tensor.clone, frames), state  # inference tensors would be refused where a head is trained on them
 
 

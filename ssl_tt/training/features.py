@@ -20,6 +20,7 @@ from ssl_tt.encoder.receptive_field import receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.turns.activity import activity
+from ssl_tt.turns.activity_history import ActivityHistory
 
 Frames = NDArray[np.int64]
 Features = dict[str, NDArray[np.float32]]
@@ -27,9 +28,6 @@ Reader = Callable[[Conversation, Frames], Features]
 
 # Audio is encoded in blocks of this length, the state handed on: memory stays bounded, the answer is that of the whole.
 BLOCK_SECONDS = 30.0
-
-# Edges of the stretches before a frame in which the share of speech is taken.
-HISTORY_SECONDS = (0.0, 0.2, 0.4, 0.6, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 # A stretch [end - older, end - newer) of a sequence, counted in its frames; `end` is the first frame not yet known.
 Window = tuple[int, int]
@@ -138,33 +136,14 @@ def logmel_windows(span_frames: int, frame_rate_hz: float) -> list[Window]:
 
 
 def activity_reader(frame_rate_hz: float) -> Reader:
-    """Reads who spoke when, up to the frame: shares of speech, time since the last speech, length of the last run."""
+    """Reads who spoke when, up to the frame; see `ActivityHistory`."""
+    history = ActivityHistory(frame_rate_hz)
 
     def read(conversation: Conversation, frames: Frames) -> Features:
-        return {"activity_history": activity_history(activity(conversation, frame_rate_hz), frames, frame_rate_hz)}
+        found, _ = history(torch.from_numpy(activity(conversation, frame_rate_hz)).T)
+        return {"activity_history": found.transpose(0, 1)[torch.from_numpy(frames)].numpy()}
 
     return read
-
-
-def activity_history(spoken: NDArray[np.bool_], frames: Frames, frame_rate_hz: float) -> NDArray[np.float32]:
-    """Features [P, S, 11] of activity [T, S] at frames [P], from frames up to each alone.
-
-    Share of speech in nine stretches of the last minute; log of 1 + seconds since the speaker's last speech; log of
-    1 + seconds of that last unbroken run of speech.
-    """
-    now = np.arange(len(spoken))[:, None]
-    last_active = np.maximum.accumulate(np.where(spoken, now, -1))
-    onsets = spoken & ~np.concatenate([np.zeros_like(spoken[:1]), spoken[:-1]])
-    last_onset = np.maximum.accumulate(np.where(onsets, now, -1))
-    silent_seconds = (now - last_active) / frame_rate_hz  # since the beginning, for who has not spoken yet
-    run_seconds = np.where(last_active >= 0, last_active - last_onset + 1, 0) / frame_rate_hz
-
-    sums = np.concatenate([np.zeros((1, spoken.shape[1])), np.cumsum(spoken, axis=0)])
-    edges = np.array([timebase.frames(seconds, frame_rate_hz) for seconds in HISTORY_SECONDS])
-    moments = np.maximum(frames[:, None] + 1 - edges, 0)  # [P, edges], later ones first
-    shares = -np.diff(sums[moments], axis=1) / np.diff(edges)[:, None]  # what lies before the conversation is silence
-    clocks = np.log1p(np.stack([silent_seconds[frames], run_seconds[frames]], axis=1))
-    return np.concatenate([shares, clocks], axis=1).transpose(0, 2, 1).astype(np.float32)
 
 
 def audio_blocks(conversation: Conversation, encoder: Encoder, n_frames: int) -> Iterator[Tensor]:

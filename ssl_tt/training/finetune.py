@@ -57,11 +57,15 @@ def train_head(
     window_samples = timebase.samples(window_seconds, encoder.sample_rate_hz)
     window_samples -= window_samples % encoder.hop_samples
 
+    history = task.model.head.history
+    past_frames = history.minute if history else 0
+
     def windows(of: Sequence[Conversation], seed: int, swap_channels: bool) -> Windows:
         if config.mode == "frozen":
             cache.fill(of)
-            return FeatureWindows(of, window_samples, cache, seed, swap_channels)
-        return Windows(of, window_samples, encoder.sample_rate_hz, encoder.frame_rate_hz, seed, swap_channels)
+            return FeatureWindows(of, window_samples, cache, seed, swap_channels, past_frames)
+        rates = encoder.sample_rate_hz, encoder.frame_rate_hz
+        return Windows(of, window_samples, *rates, seed, swap_channels, past_frames=past_frames)
 
     write_json(out / "environment.json", environment())
     facts = [*audio_facts(fitted), "held out", *audio_facts(held_out), [c.segments for c in (*fitted, *held_out)]]

@@ -22,6 +22,7 @@ from ssl_tt.training.questions import Asked
 from ssl_tt.training.ridge import Floats
 from ssl_tt.training.task import Task
 from ssl_tt.turns import metrics
+from ssl_tt.turns.activity import activity
 from ssl_tt.turns.activity_target import ActivityTarget
 from ssl_tt.turns.config import ActivityTargetConfig, EventsTargetConfig, TargetConfig
 from ssl_tt.turns.event_target import EventsTarget
@@ -34,13 +35,17 @@ _NEVER = float(np.nextafter(1.0, 2.0))  # above every probability
 def logits_reader(task: Task, cache: FeatureCache) -> Reader:
     """Reads the logits [P, 2, K] of a model that has heard a conversation from its beginning, in a stream."""
 
+    hop_samples = task.model.encoder.hop_samples
+
     @torch.inference_mode()
     def read(conversation: Conversation, frames: Frames) -> Features:
         found: list[Tensor] = []
         state: Any = None
         first = 0
+        spoken = torch.from_numpy(activity(conversation, task.model.encoder.frame_rate_hz))[None]
         for block in _blocks(task, cache, conversation, int(frames.max()) + 1):
-            logits, state = task.logits(block, state)
+            n_frames = block.shape[2] if task.config.mode == "frozen" else block.shape[2] // hop_samples
+            logits, state = task.logits(block, state, spoken[:, first : first + n_frames])
             inside = frames[(frames >= first) & (frames < first + logits.shape[2])]
             found.append(logits[0, :, torch.from_numpy(inside - first)])
             first += logits.shape[2]

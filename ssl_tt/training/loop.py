@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -267,11 +266,7 @@ def _validate(
 
 
 def _on(batch: Batch, device: torch.device) -> Batch:
-    def moved(part: Tensor) -> Tensor:
-        return part.to(device, non_blocking=True)
-
-    activity = None if batch.activity is None else moved(batch.activity)
-    return Batch(moved(batch.samples), activity, moved(batch.conversation), moved(batch.item))
+    return Batch._make(None if part is None else part.to(device, non_blocking=True) for part in batch)
 
 
 def _any_rank(accelerator: Accelerator, here: bool) -> bool:

@@ -21,7 +21,6 @@ from ssl_tt.training import checkpoint
 from ssl_tt.training.config import CompareRecipe, ProbeConfig
 from ssl_tt.training.cost import NO_COST, Cost, representation_cost
 from ssl_tt.training.features import (
-    HISTORY_SECONDS,
     Reader,
     activity_reader,
     logmel_reader,
@@ -29,6 +28,7 @@ from ssl_tt.training.features import (
     objective_reader,
     representation_names,
 )
+from ssl_tt.turns.activity_history import HISTORY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ def systems(recipe: CompareRecipe, runs: dict[str, list[Path]]) -> Iterator[Syst
             case "activity_history":
                 cost = NO_COST | {"receptive_field_ms": 1000 * HISTORY_SECONDS[-1]}
                 reader = activity_reader(frame_rate_hz(recipe))
-                yield System("activity_history", 0, str(HISTORY_SECONDS), reader, {"activity_history": cost}, True)
+                yield System(
+                    "activity_history", 0, f"the last {HISTORY_SECONDS} s", reader, {"activity_history": cost}, True
+                )
             case "logmel":
                 some_context = any("context" in names for names in known.values())
                 with_memory = some_context and "context" in config.representations

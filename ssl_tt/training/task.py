@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from ssl_tt.data.windows import Batch
@@ -9,8 +10,9 @@ from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.objectives.loss import Loss
 from ssl_tt.training.config import HeadTraining
 from ssl_tt.training.layers import Layer, encoder_layers
-from ssl_tt.training.model import TurnTaking
+from ssl_tt.training.model import TurnTaking, TurnTakingState
 from ssl_tt.turns.build_target import build_target
+from ssl_tt.turns.heads import HeadState
 
 
 class Task(nn.Module):
@@ -25,12 +27,23 @@ class Task(nn.Module):
 
     def forward(self, batch: Batch) -> Loss:
         assert batch.activity is not None
-        logits, _ = self.logits(batch.samples)
+        logits, _ = self.logits(batch.samples, self._start(batch), batch.activity)
         return Loss(self.target.loss(logits, batch.activity), {})
 
-    def logits(self, window: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Logits [B, 2, T, K] and state, of samples [B, 2, N] or, of mode `frozen`, features [B, 2, T, C]."""
-        return self.model.head(window, state) if self.config.mode == "frozen" else self.model(window, state)
+    def logits(self, window: Tensor, state: Any = None, activity: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Logits [B, 2, T, K] and state, of samples [B, 2, N] or, of mode `frozen`, features [B, 2, T, C].
+
+        activity: [B, T, 2], which is looked at if the head reads its history.
+        """
+        model = self.model.head if self.config.mode == "frozen" else self.model
+        return model(window, state, activity if self.model.reads_activity else None)
+
+    def _start(self, batch: Batch) -> Any:
+        """The state before windows of which the voice activity before them is known."""
+        if batch.past is None or not self.model.reads_activity:
+            return None
+        head = HeadState(activity=rearrange(batch.past, "b t s -> (b s) t"))
+        return head if self.config.mode == "frozen" else TurnTakingState(None, head)
 
     def layers(self) -> list[Layer]:
         """What learns, and how fast: the head, then the encoder from its output down."""

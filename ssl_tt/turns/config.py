@@ -7,13 +7,18 @@ from pydantic import Field, model_validator
 from ssl_tt.recipe import Settings
 
 
-class LinearHeadConfig(Settings):
+class _HeadConfig(Settings):
+    activity_history: bool = False
+    """Beside the features, read who has spoken when: 11 numbers for each speaker, as of the baseline of that name."""
+
+
+class LinearHeadConfig(_HeadConfig):
     """One linear layer on the features of both speakers: each adds its part, whatever the other's features are."""
 
     kind: Literal["linear"] = "linear"
 
 
-class FCHeadConfig(Settings):
+class FCHeadConfig(_HeadConfig):
     """Fully connected layers on the features of both speakers, frame by frame."""
 
     kind: Literal["fc"] = "fc"
@@ -25,7 +30,7 @@ class FCHeadConfig(Settings):
     """Dropout after each hidden layer."""
 
 
-class RNNHeadConfig(Settings):
+class RNNHeadConfig(_HeadConfig):
     """A recurrent network over the features of both speakers: it remembers the conversation so far."""
 
     kind: Literal["rnn"] = "rnn"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ssl_tt.encoder.conv import ChannelNorm
 from ssl_tt.encoder.recurrent import build_recurrent
 from ssl_tt.errors import InputError
+from ssl_tt.turns.activity_history import HISTORY_FEATURES, ActivityHistory
 from ssl_tt.turns.config import FCHeadConfig, HeadConfig, LinearHeadConfig, RNNHeadConfig
 
 
@@ -34,25 +35,36 @@ class FullyConnected(nn.Module):
         return self.layers(x), None
 
 
+class HeadState(NamedTuple):
+    """Past of the network, and of the voice activity, a row for each speaker."""
+
+    hidden: Any = None
+    """Tensors [(B 2), ...]; the network of a speaker has seen the other's features too."""
+    activity: Tensor | None = None
+    """[(B 2), minute], where the head reads voice-activity history; before None there was silence."""
+
+
 class Head(nn.Module):
     """What each speaker will do, from features of both: [B, 2, T, C] -> logits [B, 2, T, K], K being `outputs`.
 
     The features of each frame are normalised over their channels, then one set of weights reads (own, other) for either
     speaker, so that swapping the speakers swaps the answer. The logits of frame t depend on frames up to t, all of them
-    or that one alone. They start at 0: a binary target costs log 2, whatever it is. The tensors of the state are
-    [(B 2), ...], a row for each speaker, whose network has seen the other's features too.
+    or that one alone. They start at 0: a binary target costs log 2, whatever it is. With `activity_history` the head
+    reads that of [B, T, 2] too, beside the normalised features; frame t of it up to frame t.
 
-    Raises InputError for other than two speakers, and ValueError where a frame has a single channel, whose norm is 0.
+    Raises InputError for other than two speakers, where activity is missing or not asked for, and for a frame rate too
+    low for its history; ValueError where a frame has a single channel, whose norm is 0.
     """
 
-    def __init__(self, config: HeadConfig, in_channels: int, outputs: int) -> None:
+    def __init__(self, config: HeadConfig, in_channels: int, outputs: int, frame_rate_hz: float) -> None:
         super().__init__()
         if in_channels < 2:
             raise ValueError(f"features of {in_channels} channel, expected 2 or more: a single one is normalised to 0")
         if outputs < 1:
             raise ValueError(f"outputs {outputs}, expected 1 or more: one for each thing that is asked of a speaker")
         self.norm = ChannelNorm(in_channels)
-        both = 2 * in_channels
+        self.history = ActivityHistory(frame_rate_hz) if config.activity_history else None
+        both = 2 * (in_channels + (HISTORY_FEATURES if config.activity_history else 0))
         self.hidden: nn.Module
         match config:
             case LinearHeadConfig():
@@ -67,10 +79,26 @@ class Head(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, z: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, z: Tensor, state: HeadState | None = None, activity: Tensor | None = None
+    ) -> tuple[Tensor, HeadState]:
         if z.shape[1] != 2:
             raise InputError(f"features of {z.shape[1]} speakers, expected 2, one a channel: a head reads both")
+        hidden, past = state or HeadState()
         z = self.norm(z)
+        if self.history is not None:
+            history, past = self.history(rearrange(self._checked(activity, z), "b t s -> (b s) t"), past)
+            z = torch.cat((z, rearrange(history, "(b s) t k -> b s t k", s=2).to(z.dtype)), dim=3)
+        elif activity is not None:
+            raise InputError("voice activity given to a head that reads none: leave it out, or set activity_history")
         own_and_other = torch.cat((z, z.flip(1)), dim=3)
-        h, state = self.hidden(rearrange(own_and_other, "b s t c -> (b s) t c"), state)
-        return rearrange(self.output(h), "(b s) t k -> b s t k", s=2), state
+        h, hidden = self.hidden(rearrange(own_and_other, "b s t c -> (b s) t c"), hidden)
+        return rearrange(self.output(h), "(b s) t k -> b s t k", s=2), HeadState(hidden, past)
+
+    def _checked(self, activity: Tensor | None, z: Tensor) -> Tensor:
+        """Activity of the frames of z."""
+        expected = [len(z), z.shape[2], 2]
+        if activity is None or list(activity.shape) != expected:
+            given = "none" if activity is None else list(activity.shape)
+            raise InputError(f"voice activity {given}, expected {expected}: this head reads who speaks in each frame")
+        return activity

@@ -15,7 +15,9 @@ from ssl_tt.objectives import build
 from ssl_tt.objectives.config import CPCConfig
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.training import features
-from ssl_tt.training.features import Gatherer, activity_history, logmel_windows
+from ssl_tt.training.features import Gatherer, logmel_windows
+from ssl_tt.turns.activity import activity
+from ssl_tt.turns.activity_history import ActivityHistory
 
 SMALL = EncoderConfig(
     frontend=LogMelConfig(mel_bands=10),
@@ -114,26 +116,12 @@ def test_nothing_is_read_from_the_future(objective: Objective, conversation: Con
             assert (here[name][3:] != there[name][3:]).any()
 
 
-def test_activity_history_knows_only_the_past() -> None:
-    rng = np.random.default_rng(0)
-    spoken = rng.random((500, 2)) < 0.5
-    other = spoken.copy()
-    other[300:] = ~other[300:]
-    frames = np.array([0, 7, 120, 299])
-    np.testing.assert_array_equal(activity_history(spoken, frames, 50), activity_history(other, frames, 50))
-    assert (activity_history(spoken, frames + 10, 50) != activity_history(other, frames + 10, 50)).any()
-
-
-def test_activity_history_in_closed_form() -> None:
-    spoken = np.zeros((200, 2), dtype=bool)
-    spoken[50:90, 0] = True  # 0.8 s of speech, which ended 0.2 s before the end of frame 99
-    found = activity_history(spoken, np.array([99]), 50)
-    assert found.shape == (1, 2, 11)
-    shares, silent, run = found[0, 0, :9], found[0, 0, 9], found[0, 0, 10]
-    np.testing.assert_allclose(shares, [0, 1, 1, 1, 0, 0, 0, 0, 0], atol=1e-6)
-    assert silent == pytest.approx(np.log1p(10 / 50))
-    assert run == pytest.approx(np.log1p(40 / 50))
-    assert found[0, 1, 10] == 0
+def test_activity_history_is_read_at_the_frames(conversation: Conversation) -> None:
+    frames = np.array([0, 7, 120])
+    found = features.activity_reader(50.0)(conversation, frames)["activity_history"]
+    whole, _ = ActivityHistory(50.0)(torch.from_numpy(activity(conversation, 50.0)).T)
+    assert found.shape == (3, 2, 11)
+    np.testing.assert_array_equal(found, whole[:, frames].transpose(0, 1))
 
 
 def test_log_mel_stretches_are_fine_over_a_second_and_double_beyond() -> None:

@@ -16,6 +16,7 @@ import ssl_tt
 from ssl_tt.data.audio import read_window, write_wav
 from ssl_tt.data.config import DataConfig
 from ssl_tt.data.conversation import Conversation, Segment
+from ssl_tt.data.windows import Windows, collate
 from ssl_tt.encoder.config import EncoderConfig, LogMelConfig, StackConfig
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError, StoppedEarly
@@ -23,11 +24,13 @@ from ssl_tt.training import checkpoint, loop
 from ssl_tt.training.config import FinetuneRecipe, HeadTraining
 from ssl_tt.training.feature_windows import FeatureCache, FeatureWindows
 from ssl_tt.training.finetune import load_task, split_dialogues, train_head
+from ssl_tt.training.head_answers import logits_reader
 from ssl_tt.training.layers import encoder_layers
 from ssl_tt.training.task import Task
 from ssl_tt.turns.activity import activity
 from ssl_tt.turns.config import FCHeadConfig, LinearHeadConfig, RNNHeadConfig
 from ssl_tt.turns.events import find_events
+from tests.turns.small_heads import awoken
 
 RATE_HZ = 16000
 SECONDS = 14.0
@@ -236,6 +239,50 @@ def test_cached_features_are_those_of_the_stream(
     assert np.array_equal(window.activity, spoken[places[0] : places[0] + 100])
     cache.remove()
     assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize("mode", ["frozen", "finetune"])
+def test_a_window_knows_the_history_before_it(
+    mode: str, dialogues: list[Conversation], encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task(settings(mode, head=FCHeadConfig(channels=8, activity_history=True)).training, encoder).eval()
+    awoken(task.model.head)
+    monkeypatch.setattr(task.target, "loss", lambda logits, activity: logits)
+    minute, hop = task.model.head.history.minute, encoder.hop_samples
+    if mode == "frozen":
+        windows: Windows = FeatureWindows(dialogues, 2 * RATE_HZ, FeatureCache(tmp_path, encoder), 0, True, minute)
+    else:
+        windows = Windows(dialogues, 2 * RATE_HZ, RATE_HZ, 50.0, 0, True, step_samples=hop, past_frames=minute)
+    batch = collate([windows[item] for item in range(12)])
+    logits = task(batch).total
+    for row in range(12):
+        conversation = dialogues[batch.conversation[row]]
+        spoken = torch.from_numpy(activity(conversation, 50.0))
+        whole, _ = task.model(heard(conversation)[None], None, spoken[None])
+        before = torch.cat((torch.zeros(minute, 2, dtype=torch.bool), spoken))
+        places = [
+            (t, order)
+            for t in range(len(spoken) - 99)
+            for order in ([0, 1], [1, 0])
+            if torch.equal(before[t : t + minute + 100, order], torch.cat((batch.past[row], batch.activity[row])))
+        ]
+        # By the end of the window the encoder has heard all that it can.
+        assert any(torch.allclose(whole[0, order, t + 99], logits[row, :, 99], atol=1e-4) for t, order in places)
+
+
+def test_a_head_that_reads_history_is_trained_and_answers_as_it_would_live(
+    train: Any, dialogues: list[Conversation], tmp_path: Path
+) -> None:
+    head = RNNHeadConfig(channels=8, activity_history=True)
+    task = train(settings("frozen", head=head, steps=50, validate_every_steps=25))
+    conversation = dialogues[0]
+    spoken = activity(conversation, 50.0)
+    live = ssl_tt.Stream(task.model).push(heard(conversation), spoken.T)
+    events = find_events(spoken, 50.0)
+    assert all(bool(live[e.previous, e.decision, 0] > 0) == (e.kind == "shift") for e in events)
+    frames = np.array([event.decision for event in events])
+    found = logits_reader(task, FeatureCache(tmp_path / "features", task.model.encoder))(conversation, frames)
+    np.testing.assert_allclose(found["logits"], live[:, frames].transpose(0, 1), atol=1e-5)
 
 
 def test_swapping_the_speakers_swaps_the_answer(train: Any, dialogues: list[Conversation]) -> None:

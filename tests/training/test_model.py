@@ -1,6 +1,7 @@
 """Encoder and head as one model, from the samples of both speakers to the logits."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -158,6 +159,31 @@ def test_a_call_starts_anew_while_the_others_go_on(head: str, n_before: int) -> 
     assert torch.equal(found[others], expected[others])
     torch.testing.assert_close(found[2:4], began, rtol=0, atol=1e-10)
     assert not torch.equal(found[2:4], expected[2:4])
+
+
+def test_a_head_that_reads_history_streams_with_the_activity_of_the_frames() -> None:
+    model = TurnTaking(encoders.build(ENCODER), FCHeadConfig(channels=5, activity_history=True), outputs=2)
+    awoken(model.head)
+    model = model.double().eval()
+    audio, spoken = tones(2, frames=20).double(), torch.rand(2, 20, 2) < 0.5
+    with torch.no_grad():
+        whole, _ = model(audio, None, spoken)
+    stream, rows = Stream(model), spoken.transpose(1, 2).flatten(0, 1)
+    pieces = [
+        stream.push(audio.flatten(0, 1)[:, start:end], rows[:, start // HOP : end // HOP])
+        for start, end in pairwise([0, 100, HOP, 5 * HOP + 1, 5 * HOP + 1, 20 * HOP])
+    ]
+    torch.testing.assert_close(torch.cat(pieces, dim=1).unflatten(0, (2, 2)), whole, rtol=0, atol=1e-10)
+    with pytest.raises(InputError, match=r"voice activity none, expected \[2, 1, 2\]"):
+        stream.push(audio.flatten(0, 1)[:, :HOP])
+    with pytest.raises(InputError, match="given to a model that reads none"):
+        Stream(small()).push(audio.flatten(0, 1)[:, :HOP], rows[:, :1])
+    # A call that starts anew knows nothing of who spoke before.
+    stream.reset([2, 3])
+    begun, went_on = (Stream(model).push(audio[i], rows[2 * i : 2 * i + 2]) for i in (1, 0))
+    found = stream.push(audio.flatten(0, 1), rows)
+    torch.testing.assert_close(found[2:], begun, rtol=0, atol=1e-10)
+    assert not torch.allclose(found[:2], went_on)
 
 
 def test_half_a_call_is_refused() -> None:

@@ -5,6 +5,8 @@ import torch
 from ssl_tt.turns.config import FCHeadConfig, HeadConfig, LinearHeadConfig, RNNHeadConfig
 from ssl_tt.turns.heads import Head
 
+RATE_HZ = 50.0
+
 HEADS: dict[str, HeadConfig] = {
     "linear": LinearHeadConfig(),
     "fc": FCHeadConfig(channels=7),
@@ -24,7 +26,7 @@ def awoken(head: Head) -> Head:
 def small_head(name: str, outputs: int = 4, channels: int = 6, dtype: torch.dtype = torch.float64) -> Head:
     """In eval mode, with answers other than 0."""
     torch.manual_seed(0)
-    return awoken(Head(HEADS[name], channels, outputs)).to(dtype).eval()
+    return awoken(Head(HEADS[name], channels, outputs, RATE_HZ)).to(dtype).eval()
 
 
 def features(calls: int, frames: int, channels: int = 6, seed: int = 0) -> torch.Tensor:

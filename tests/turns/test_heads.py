@@ -14,7 +14,7 @@ from ssl_tt.errors import InputError
 from ssl_tt.turns.config import FCHeadConfig, HeadConfig, LinearHeadConfig, RNNHeadConfig
 from ssl_tt.turns.heads import Head
 from tests.encoder.states import shapes
-from tests.turns.small_heads import HEADS, features, small_head
+from tests.turns.small_heads import HEADS, RATE_HZ, awoken, features, small_head
 
 every_head = pytest.mark.parametrize("name", HEADS)
 
@@ -90,7 +90,7 @@ def test_calls_of_a_batch_do_not_mix(name: str) -> None:
 @every_head
 @pytest.mark.parametrize("outputs", [1, 60])
 def test_the_loss_starts_at_log_2_whatever_the_target(name: str, outputs: int) -> None:
-    logits, _ = Head(HEADS[name], 6, outputs)(features(2, 5).float())
+    logits, _ = Head(HEADS[name], 6, outputs, RATE_HZ)(features(2, 5).float())
     target = (torch.rand(logits.shape) < 0.1).float()
     torch.testing.assert_close(F.binary_cross_entropy_with_logits(logits, target).item(), math.log(2))
 
@@ -111,7 +111,7 @@ def remembered() -> tuple[Tensor, Tensor]:
 
 def loss_after_training(config: HeadConfig, z: Tensor, target: Tensor) -> float:
     torch.manual_seed(0)
-    head = Head(config, z.shape[-1], target.shape[-1])
+    head = Head(config, z.shape[-1], target.shape[-1], RATE_HZ)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
     for _ in range(60):
         loss = F.binary_cross_entropy_with_logits(head(z)[0], target)
@@ -150,19 +150,19 @@ def test_autocast_gives_the_answer_and_the_gradients_of_fp32_to_its_precision(na
 
 
 def test_every_setting_is_used() -> None:
-    hidden = Head(FCHeadConfig(channels=5, layers=2, dropout=0.25), 6, 3).hidden
+    hidden = Head(FCHeadConfig(channels=5, layers=2, dropout=0.25), 6, 3, RATE_HZ).hidden
     widths = [(layer.in_features, layer.out_features) for layer in hidden.layers if isinstance(layer, torch.nn.Linear)]
     assert widths == [(12, 5), (5, 5)]
     assert [layer.p for layer in hidden.layers if isinstance(layer, torch.nn.Dropout)] == [0.25, 0.25]
-    recurrent = Head(RNNHeadConfig(cell="gru", channels=5, layers=3), 6, 3).hidden
+    recurrent = Head(RNNHeadConfig(cell="gru", channels=5, layers=3), 6, 3, RATE_HZ).hidden
     assert (type(recurrent).__name__, recurrent.input_size, recurrent.hidden_size, recurrent.num_layers) == (
         "GRU",
         12,
         5,
         3,
     )
-    assert type(Head(RNNHeadConfig(), 6, 3).hidden).__name__ == "LSTM"
-    assert Head(LinearHeadConfig(), 6, 3).output.weight.shape == (3, 12)
+    assert type(Head(RNNHeadConfig(), 6, 3, RATE_HZ).hidden).__name__ == "LSTM"
+    assert Head(LinearHeadConfig(), 6, 3, RATE_HZ).output.weight.shape == (3, 12)
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,50 @@ def test_wrong_settings_are_refused(table: dict[str, object], message: str) -> N
 
 def test_what_a_head_cannot_read_is_refused() -> None:
     with pytest.raises(ValueError, match="outputs 0, expected 1 or more"):
-        Head(LinearHeadConfig(), 6, 0)
+        Head(LinearHeadConfig(), 6, 0, RATE_HZ)
     with pytest.raises(ValueError, match="features of 1 channel, expected 2 or more"):
-        Head(LinearHeadConfig(), 1, 1)
+        Head(LinearHeadConfig(), 1, 1, RATE_HZ)
     for speakers in (1, 3):
         with pytest.raises(InputError, match=f"features of {speakers} speakers, expected 2, one a channel"):
-            Head(LinearHeadConfig(), 6, 1)(torch.zeros(2, speakers, 5, 6))
+            Head(LinearHeadConfig(), 6, 1, RATE_HZ)(torch.zeros(2, speakers, 5, 6))
+
+
+def spoken(calls: int, frames: int, seed: int = 0) -> Tensor:
+    """Bool [B, T, 2]."""
+    return torch.rand(calls, frames, 2, generator=torch.Generator().manual_seed(seed)) < 0.5
+
+
+def history_head(kind: str) -> Head:
+    config = HEADS[kind].model_copy(update={"activity_history": True})
+    torch.manual_seed(0)
+    return awoken(Head(config, 6, 3, RATE_HZ)).double().eval()
+
+
+@pytest.mark.parametrize("name", ["linear", "fc", "lstm"])
+@torch.no_grad()
+def test_history_is_read_beside_the_features_symmetric_causal_and_live(name: str) -> None:
+    head, z, active = history_head(name), features(3, 40), spoken(3, 40)
+    whole, end = head(z, None, active)
+    torch.testing.assert_close(head(z.flip(1), None, active.flip(2))[0], whole.flip(1), rtol=0, atol=1e-12)
+    other = active.clone()
+    other[:, 20:, 0] = ~other[:, 20:, 0]
+    changed, _ = head(z, None, other)
+    assert torch.equal(changed[:, :, :20], whole[:, :, :20])
+    assert (changed[:, :, 20] != whole[:, :, 20]).any(dim=-1).all()  # either speaker's answer hears of it at once
+    state, pieces = None, []
+    for part, beside in zip(
+        z.tensor_split([0, 1, 7, 30], dim=2), active.tensor_split([0, 1, 7, 30], dim=1), strict=True
+    ):
+        logits, state = head(part, state, beside)
+        assert shapes(state) == shapes(end)
+        pieces.append(logits)
+    torch.testing.assert_close(torch.cat(pieces, dim=2), whole, rtol=0, atol=1e-10)
+
+
+def test_activity_that_is_missing_or_not_asked_for_is_refused() -> None:
+    z = features(2, 5)
+    for wrong in (None, spoken(2, 4), spoken(1, 5)):
+        with pytest.raises(InputError, match=r"voice activity (none|\[.*\]), expected \[2, 5, 2\]"):
+            history_head("fc")(z, None, wrong)
+    with pytest.raises(InputError, match="given to a head that reads none"):
+        small_head("fc")(z, None, spoken(2, 5))
