@@ -1,5 +1,5 @@
 # make demo   the main job end to end, on simulated conversations
-# make test   every test (those on real data need SSL_TT_DATA)
+# make test   every test (those on real data need SSL_TT_DATA), a process a core, up to four, of one thread each
 # make check  lint, format, types
 # Each installs into .venv on first use; PYTHON names the interpreter (3.11 or newer).
 
@@ -12,7 +12,7 @@ demo: .venv/installed
 	$(BIN)/ssl-tt demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: .venv/installed
 	$(BIN)/ruff check .
