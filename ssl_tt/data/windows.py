@@ -32,24 +32,29 @@ class Batch(NamedTuple):
     """[B] int64, the place of each window's conversation in the list given to `Windows`."""
     item: Tensor
     """[B] int64, the global number of each window."""
+    seed: Tensor | None = None
+    """[B] int64, seeds of what is drawn for each window wherever it is trained on, such as its augmentation; where
+    there are none, that is drawn as all else is."""
 
 
 class Window(NamedTuple):
-    """One row of a `Batch`: samples [S, N], activity [T, S], conversation and item as numbers."""
+    """One row of a `Batch`: samples [S, N], activity [T, S], conversation, item and seed as numbers."""
 
     samples: Tensor
     activity: Tensor | None
     conversation: int
     item: int
+    seed: int
 
 
 class Windows(Dataset[Window]):
     """Every conversation cut into windows, in another order and with other cuts in every epoch.
 
-    `windows[g]` is window `g % len` of epoch `g // len`. Which conversation, where in it and which channel first are
-    functions of the seed and g alone, so any number of processes draws the same windows and resuming needs only g. An
-    epoch takes one window from each of the n equal stretches of a conversation that is n windows long, at a sample of
-    `sample_rate_hz` drawn anew (the last multiple of `step_samples` up to it), and never across an end.
+    `windows[g]` is window `g % len` of epoch `g // len`. Which conversation, where in it, which channel first and the
+    seed of what else is drawn for it are functions of the seed and g alone, so any number of processes draws the same
+    windows and resuming needs only g. An epoch takes one window from each of the n equal stretches of a conversation
+    that is n windows long, at a sample of `sample_rate_hz` drawn anew (the last multiple of `step_samples` up to it),
+    and never across an end.
 
     Conversations shorter than a window are left out, and said so in the log. InputError if all are too short, if their
     numbers of channels differ or if one is annotation only; reading an item raises InputError naming the file.
@@ -138,7 +143,7 @@ class Windows(Dataset[Window]):
                 for bounds in self._bounds[number]
             ]
             activity = torch.from_numpy(np.stack(channels, axis=1)[:, order])
-        return Window(torch.from_numpy(heard[order]), activity, number, item)
+        return Window(torch.from_numpy(heard[order]), activity, number, item, int(draw.integers(1 << 63)))
 
     def _read(self, conversation: Conversation, start: int) -> np.ndarray:
         """Samples [S, N] of the window that begins with sample `start` of a conversation."""
@@ -162,6 +167,7 @@ def collate(windows: Sequence[Window]) -> Batch:
         activity=torch.stack(activity) if activity else None,
         conversation=torch.tensor([window.conversation for window in windows]),
         item=torch.tensor([window.item for window in windows]),
+        seed=torch.tensor([window.seed for window in windows]),
     )
 
 
