@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,16 @@ def test_validation_is_that_of_one_process_to_the_bit(
         for split in ("train", "validation"):
             ours, theirs = ([line["loss"] for line in lines(run, split)] for run in (out / name, one))
             assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_one_process_goes_on_from_where_two_have_stopped(out: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(out / "curve", tmp_path / "run")
+    shutil.rmtree(checkpoint.find(run, "last"))
+    assert checkpoint.find(run, "last").name == "step-00000010"
+    pretrain(recipe.load(tiny_recipe, PretrainRecipe, CURVE), run, quiet=True)
+    ours, theirs = ([line["loss"] for line in lines(each, "train")] for each in (run, out / "curve"))
+    assert ours[:10] == theirs[:10]
+    assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 def test_the_cost_is_that_of_both(out: Path) -> None:
