@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ JOB = Path("recipes/slurm/pretrain.sbatch").resolve()
 SRUN = '#!/bin/bash\nexec "$@"\n'
 SCONTROL = """#!/bin/bash
 echo "$@" >> "$LOG/asked"
-[[ $1 == show ]] && printf 'node7\\nnode8\\n'
+[[ $1 == show ]] && printf "${FIRST_NODE:-node7}\\nnode8\\n"
 exit 0
 """
 TORCHRUN = """#!/bin/bash
@@ -21,6 +22,15 @@ echo "$OMP_NUM_THREADS" > "$LOG/threads"
 trap 'touch "$LOG/checkpoint"; sleep 0.3; exit 1' USR1
 touch "$LOG/started"
 [[ -n ${LEAVES_WITH:-} ]] && exit "$LEAVES_WITH"
+while true; do sleep 0.02; done
+"""
+REAL_TORCHRUN = f"""#!/bin/bash
+options=("${{@:1:12}}") # all before -m ssl_tt.cli
+exec {sys.executable} -m torch.distributed.run "${{options[@]}}" --no-python "$LOG/worker"
+"""
+WORKER = """#!/bin/bash
+trap 'touch "$LOG/checkpoint-$RANK-of-$WORLD_SIZE"; exit 3' USR1
+touch "$LOG/started-$RANK"
 while true; do sleep 0.02; done
 """
 
@@ -48,6 +58,14 @@ def start(environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def requeued(log: Path) -> bool:
     return "requeue 4100123" in (log / "asked").read_text().splitlines()
 
@@ -71,13 +89,23 @@ def test_every_node_starts_a_process_for_each_gpu_and_meets_the_others(job: dict
 
 def test_the_signal_is_handed_on_and_queues_the_job_again(job: dict[str, str], tmp_path: Path) -> None:
     process = start(job)
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "started").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(tmp_path / "started", process)
     process.send_signal(signal.SIGUSR1)
     assert process.wait(20) == 1
     assert (tmp_path / "checkpoint").exists()  # and was waited for
+    assert requeued(tmp_path)
+
+
+def test_torchrun_itself_hands_the_signal_on_to_its_processes(job: dict[str, str], tmp_path: Path) -> None:
+    for name, text in (("torchrun", REAL_TORCHRUN), ("worker", WORKER)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    process = start(job | {"FIRST_NODE": "localhost", "SLURM_NNODES": "1", "PROCESSES": "2"})
+    for rank in (0, 1):
+        wait_for(tmp_path / f"started-{rank}", process)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(60) == 1
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-0-of-2", "checkpoint-1-of-2"]
     assert requeued(tmp_path)
 
 
