@@ -1,8 +1,9 @@
 """The training loop: one flat pass from batch to checkpoint.
 
-Every draw is a function of numbers, never of a running generator: windows of (seed, epoch, global item), all that the
-objective draws of (seed, step, rank). So a checkpoint needs no generator's state, and a run that was killed and started
-again has the same weights, bit for bit, as one that was not (with the same number of threads and processes).
+Every draw is a function of numbers, never of a running generator: windows and their augmentation of (seed, epoch,
+global item), all else that the objective draws of (seed, step, rank). So a checkpoint needs no generator's state, and a
+run that was killed and started again has the same weights, bit for bit, as one that was not (with the same number of
+threads and processes).
 """
 
 import json

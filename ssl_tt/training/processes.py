@@ -46,8 +46,7 @@ def join(config: TrainingConfig) -> None:
             f"{started} processes were started, but this one knows of {world}: start them with torchrun, before "
             "anything else in the process uses Accelerate"
         )
-    share, left = divmod(config.batch_windows, config.accumulation * world)
-    if left or not share:
+    if config.batch_windows % (config.accumulation * world):
         batch = config.batch_windows // config.accumulation
         fitting = [str(n) for n in range(1, batch + 1) if batch % n == 0]
         said = fitting[0] if len(fitting) == 1 else f"{', '.join(fitting[:-1])} or {fitting[-1]}"
