@@ -120,7 +120,7 @@ class Case:
 
 def train(objective: Objective, optimizer: torch.optim.Optimizer, batch: Batch, dtype: torch.dtype) -> None:
     """One optimizer step, as the training loop does it."""
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+    with torch.autocast(batch.samples.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
         loss = objective(batch)
     loss.total.backward()
     torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)

@@ -195,7 +195,8 @@ class Field(Verb):
 class Pretrain(Verb):
     """Pretrain one encoder with one objective; started again, it goes on from its newest checkpoint.
 
-    SIGTERM, SIGUSR1 or Ctrl-C: a checkpoint is written and the exit code is 3.
+    SIGTERM, SIGUSR1 or Ctrl-C: a checkpoint is written and the exit code is 3. On several GPUs:
+    torchrun --nproc_per_node 8 -m ssl_tt.cli pretrain RECIPE.
 
     Example: ssl-tt pretrain recipes/cpc.toml --training.steps 2000 --objective.kind vqvae --objective.codes 256
     """
@@ -212,9 +213,12 @@ class Pretrain(Verb):
         from ssl_tt.training.config import PretrainRecipe
 
         settings = recipe.load(self.recipe, PretrainRecipe, overrides)
-        from ssl_tt.training.pretrain import pretrain  # seconds of importing, after the recipe is known to be right
+        from ssl_tt.training import processes  # seconds of importing, after the recipe is known to be right
+        from ssl_tt.training.pretrain import pretrain
 
-        print(pretrain(settings, self.out or Path("checkpoints") / settings.name))
+        run = pretrain(settings, self.out or Path("checkpoints") / settings.name)
+        if processes.is_main():
+            print(run)
 
 
 @dataclass
@@ -239,13 +243,15 @@ class Finetune(Verb):
 
         settings = recipe.load(self.recipe, FinetuneRecipe, overrides)
         from ssl_tt.report.tables import interval
+        from ssl_tt.training import processes
         from ssl_tt.training.head_run import finetune
 
         out = self.out or Path("checkpoints") / settings.name
         for task, scores in finetune(settings, out).items():
             for metric, estimate in scores.items():
                 print(f"{task} {metric}: {' '.join(interval(estimate._asdict()))}")
-        print(out)
+        if processes.is_main():
+            print(out)
 
 
 @dataclass

@@ -26,3 +26,26 @@ def test_the_benchmark_of_turns_measures_events_probes_and_heads(tmp_path: Path)
     assert all(row["cpu_seconds"] > 0 for row in found["probes"])
     for name in ("preset", "probe", "work"):
         assert f"| {name} |" in ran.stdout
+
+
+def test_the_benchmark_of_scaling_measures_processes_checkpoints_and_steps(tmp_path: Path) -> None:
+    out = tmp_path / "scaling.json"
+    small = ["--repeats", "1", "--steps", "2", "--channels", "8", "--windows", "2", "--seconds", "2"]
+    small += ["--settings", "2x1", "--minutes", "2", "--device", "cpu", "--objectives", "CPC", "--no-compile"]
+    ran = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "scaling.py"), "--out", str(out), *small], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(out.read_text())
+    (row,) = found["processes"]
+    assert (row["channels"], row["processes"], row["threads"]) == (8, 2, 1)
+    assert row["audio_seconds_per_second"][0] > 0
+    shares = [found["checkpoints"]["shares"][every][0] for every in ("500", "100", "10")]
+    assert 0 < shares[0] < shares[1] < shares[2] < 1
+    (step,) = found["steps"]
+    assert (step["objective"], step["channels"], step["windows"], step["compiled"]) == ("CPC", 8, 2, False)
+    assert step["audio_seconds_per_second"][0] > 0
+    assert 0 < step["share_of_peak"][0] < 1
+    assert 0.2 < sum(kernel["share"] for kernel in step["kernels"]) <= 1
+    for name in ("processes", "parameters", "objective"):
+        assert f" {name} |" in ran.stdout

@@ -5,9 +5,10 @@ loud the end will be; here it follows what was heard so far. And a filter of lin
 these have minimum phase.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
 from scipy.signal import butter, sosfilt, unit_impulse
 from torch import Tensor
@@ -26,39 +27,70 @@ _BAND_SECONDS = 0.03
 _BLOCK = 128
 
 
-def augment(samples: Tensor, config: AugmentationConfig, sample_rate_hz: int) -> Tensor:
-    """Samples [B, N] augmented, each row by draws of its own from torch's generator: [B, N] float32.
+def augment(
+    samples: Tensor, config: AugmentationConfig, sample_rate_hz: int, generators: Sequence[torch.Generator]
+) -> Tensor:
+    """Samples [B, N] augmented, each row by draws from its own generator [B]: [B, N] float32.
 
-    Nothing is drawn for what has no probability.
+    Nothing is drawn for what has no probability. A row is the same whatever the others are.
     """
 
-    def drawn(bounds: tuple[float, float], x: Tensor) -> Tensor:
-        return bounds[0] + (bounds[1] - bounds[0]) * torch.rand(len(x), device=x.device)
+    def drawn(bounds: tuple[float, float], own: Sequence[torch.Generator]) -> Tensor:
+        return bounds[0] + (bounds[1] - bounds[0]) * uniform(own, samples.device)
 
-    def room(x: Tensor) -> Tensor:
+    def room(x: Tensor, own: Sequence[torch.Generator]) -> Tensor:
         longest = samples_of(config.reverberation_seconds[1], sample_rate_hz)
-        decay = drawn(config.reverberation_seconds, x) * sample_rate_hz
-        return filtered(x, room_response(decay, drawn(config.direct_to_reverberant_db, x), longest))
+        decay = drawn(config.reverberation_seconds, own) * sample_rate_hz
+        ratio_db = drawn(config.direct_to_reverberant_db, own)
+        return filtered(x, room_response(decay, ratio_db, normal(own, longest - 1, x.device)))
 
-    def lost(x: Tensor) -> Tensor:
-        length = drawn(config.dropout_seconds, x) * sample_rate_hz
-        start = torch.rand(len(x), device=x.device) * (x.shape[1] - length).clamp(min=0)
+    def noisy(x: Tensor, own: Sequence[torch.Generator]) -> Tensor:
+        return with_noise(x, normal(own, x.shape[1], x.device), drawn(config.noise_snr_db, own))
+
+    def lost(x: Tensor, own: Sequence[torch.Generator]) -> Tensor:
+        length = drawn(config.dropout_seconds, own) * sample_rate_hz
+        start = uniform(own, x.device) * (x.shape[1] - length).clamp(min=0)
         return without(x, start.long(), length.long())
 
-    effects: list[tuple[float, Callable[[Tensor], Tensor]]] = [
+    effects: list[tuple[float, Callable[[Tensor, Sequence[torch.Generator]], Tensor]]] = [
         (config.reverberation_probability, room),
-        (config.noise_probability, lambda x: with_noise(x, torch.randn_like(x), drawn(config.noise_snr_db, x))),
-        (config.gain_probability, lambda x: x * 10 ** (drawn(config.gain_db, x)[:, None] / 20)),
-        (config.band_probability, lambda x: filtered(x, telephone_response(sample_rate_hz).to(x).expand(len(x), -1))),
-        (config.mu_law_probability, mu_law),
+        (config.noise_probability, noisy),
+        (config.gain_probability, lambda x, own: x * 10 ** (drawn(config.gain_db, own)[:, None] / 20)),
+        (
+            config.band_probability,
+            lambda x, own: filtered(x, telephone_response(sample_rate_hz).to(x).expand(len(x), -1)),
+        ),
+        (config.mu_law_probability, lambda x, own: mu_law(x)),
         (config.dropout_probability, lost),
     ]
     with torch.autocast(samples.device.type, enabled=False):
         for probability, effect in effects:
             if probability > 0:
-                rows = (torch.rand(len(samples), device=samples.device) < probability).nonzero().flatten()
-                samples = samples.index_copy(0, rows, effect(samples[rows]))
+                chosen = (uniform(generators, samples.device) < probability).nonzero().flatten()
+                if len(chosen):
+                    own = [generators[row] for row in chosen.tolist()]
+                    samples = samples.index_copy(0, chosen, effect(samples[chosen], own))
     return samples
+
+
+def row_generators(seeds: Tensor, speakers: int, stream: int) -> list[torch.Generator]:
+    """Generators of the channels of windows in the order "(b s)", from the windows' seeds [B]; `stream` tells apart
+    what is drawn for them several times."""
+    return [
+        torch.Generator().manual_seed(int(np.random.SeedSequence((seed, speaker, stream)).generate_state(1)[0]))
+        for seed in seeds.tolist()
+        for speaker in range(speakers)
+    ]
+
+
+def uniform(generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
+    """A number from 0 to 1 of each generator [B]."""
+    return torch.cat([torch.rand(1, generator=generator) for generator in generators]).to(device)
+
+
+def normal(generators: Sequence[torch.Generator], n: int, device: torch.device) -> Tensor:
+    """Gaussian noise of each generator [B, n]."""
+    return torch.stack([torch.randn(n, generator=generator) for generator in generators]).to(device)
 
 
 def with_noise(samples: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
@@ -80,11 +112,10 @@ def without(samples: Tensor, start: Tensor, length: Tensor) -> Tensor:
     return samples.masked_fill((time >= start[:, None]) & (time < (start + length)[:, None]), 0.0)
 
 
-def room_response(decay_samples: Tensor, direct_to_reverberant_db: Tensor, length: int) -> Tensor:
-    """Impulse responses [B, length] of made-up rooms: 1, then noise that decays by 60 dB in decay_samples [B]."""
-    time = torch.arange(1, length, device=decay_samples.device)
-    tail = torch.randn(len(decay_samples), length - 1, device=decay_samples.device)
-    tail = tail * 10 ** (-3 * time / decay_samples[:, None])
+def room_response(decay_samples: Tensor, direct_to_reverberant_db: Tensor, noise: Tensor) -> Tensor:
+    """Impulse responses [B, 1 + L] of made-up rooms: 1, then noise [B, L] that decays by 60 dB in decay_samples [B]."""
+    time = torch.arange(1, noise.shape[1] + 1, device=decay_samples.device)
+    tail = noise * 10 ** (-3 * time / decay_samples[:, None])
     tail = tail / tail.norm(dim=1, keepdim=True) * 10 ** (-direct_to_reverberant_db[:, None] / 20)
     return torch.cat([torch.ones_like(tail[:, :1]), tail], dim=1)
 

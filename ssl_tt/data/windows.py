@@ -34,25 +34,30 @@ class Batch(NamedTuple):
     """[B] int64, the global number of each window."""
     past: Tensor | None = None
     """[B, P, S] bool, who spoke in the P frames before each window, where that is asked for."""
+    seed: Tensor | None = None
+    """[B] int64, seeds of what is drawn for each window wherever it is trained on, such as its augmentation; where
+    there are none, that is drawn as all else is."""
 
 
 class Window(NamedTuple):
-    """One row of a `Batch`: samples [S, N], activity [T, S] and past [P, S], conversation and item as numbers."""
+    """One row of a `Batch`: samples [S, N], activity [T, S], past [P, S], conversation, item and seed as numbers."""
 
     samples: Tensor
     activity: Tensor | None
     conversation: int
     item: int
-    past: Tensor | None = None
+    past: Tensor | None
+    seed: int
 
 
 class Windows(Dataset[Window]):
     """Every conversation cut into windows, in another order and with other cuts in every epoch.
 
-    `windows[g]` is window `g % len` of epoch `g // len`. Which conversation, where in it and which channel first are
-    functions of the seed and g alone, so any number of processes draws the same windows and resuming needs only g. An
-    epoch takes one window from each of the n equal stretches of a conversation that is n windows long, at a sample of
-    `sample_rate_hz` drawn anew (the last multiple of `step_samples` up to it), and never across an end.
+    `windows[g]` is window `g % len` of epoch `g // len`. Which conversation, where in it, which channel first and the
+    seed of what else is drawn for it are functions of the seed and g alone, so any number of processes draws the same
+    windows and resuming needs only g. An epoch takes one window from each of the n equal stretches of a conversation
+    that is n windows long, at a sample of `sample_rate_hz` drawn anew (the last multiple of `step_samples` up to it),
+    and never across an end.
 
     Conversations shorter than a window are left out, and said so in the log. InputError if all are too short, if their
     numbers of channels differ or if one is annotation only; reading an item raises InputError naming the file.
@@ -145,7 +150,8 @@ class Windows(Dataset[Window]):
             ]
             spoken = torch.from_numpy(np.stack(channels, axis=1)[:, order])
             past, activity = spoken.split([self.past_frames, self.window_frames])
-        return Window(torch.from_numpy(heard[order]), activity, number, item, past if self.past_frames else None)
+        seed = int(draw.integers(1 << 63))
+        return Window(torch.from_numpy(heard[order]), activity, number, item, past if self.past_frames else None, seed)
 
     def _read(self, conversation: Conversation, start: int) -> np.ndarray:
         """Samples [S, N] of the window that begins with sample `start` of a conversation."""
@@ -171,6 +177,7 @@ def collate(windows: Sequence[Window]) -> Batch:
         conversation=torch.tensor([window.conversation for window in windows]),
         item=torch.tensor([window.item for window in windows]),
         past=torch.stack(past) if past else None,
+        seed=torch.tensor([window.seed for window in windows]),
     )
 
 

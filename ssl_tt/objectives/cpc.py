@@ -11,7 +11,7 @@ from torch.distributed import get_rank, is_initialized
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 
-from ssl_tt.data.augmentation import augment
+from ssl_tt.data.augmentation import augment, row_generators
 from ssl_tt.data.windows import Batch
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
@@ -77,9 +77,10 @@ class CPC(Objective):
         speakers = batch.samples.shape[1]
         samples = rearrange(batch.samples, "b s n -> (b s) n")
         if self.training and (self.config.augment_past.active or self.config.augment_future.active):
+            seeds = torch.randint(2**62, (len(batch.samples),)) if batch.seed is None else batch.seed
             past, future = (
-                augment(samples, config, self.encoder.sample_rate_hz)
-                for config in (self.config.augment_past, self.config.augment_future)
+                augment(samples, config, self.encoder.sample_rate_hz, row_generators(seeds, speakers, stream))
+                for stream, config in enumerate((self.config.augment_past, self.config.augment_future))
             )
             z, context, quantized = self._encode(past, speakers, future)
         else:
@@ -178,7 +179,7 @@ class CPC(Objective):
         speech = self._speech(batch) if self.config.speech_only else None
         source, own, drawable = self.config.negatives, torch.arange(len(z), device=z.device), speech
         if source == "all_ranks":
-            if is_initialized():
+            if self.training and is_initialized():  # a batch of validation is one process's alone
                 own = own + get_rank() * len(z)
                 z = torch.cat(all_gather(z.contiguous()))  # unlike Accelerate's gather, this one has a gradient
                 drawable = None if speech is None else torch.cat(all_gather(speech.byte())).bool()

@@ -32,7 +32,7 @@ from ssl_tt.data.conversation import Conversation
 from ssl_tt.data.manifest import read_manifest
 from ssl_tt.data.phones import Phones, read_phones
 from ssl_tt.errors import InputError
-from ssl_tt.training import budget, checkpoint, corpora, grid, probe
+from ssl_tt.training import budget, checkpoint, corpora, grid, probe, processes
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
 from ssl_tt.training.cost import Cost
 from ssl_tt.training.feature_windows import FeatureCache
@@ -109,6 +109,7 @@ def compare(
     in there is not trained again, what is not is added. Raises InputError for `out` of something else, for a recipe
     that asks for an unknown representation and for conversations that cannot be probed; else as `pretrain`.
     """
+    processes.alone("a comparison")
     made = {} if made is None else made
     check_representations(recipe)
     _claim(out, recipe)
@@ -135,6 +136,7 @@ def probe_run(
     The encoder, objective and seed are the run's own; what the recipe says of them is not asked. Writes into `out` and
     raises InputError as `compare`; also if `run` is no finished run or has heard a speaker whom it is tested on.
     """
+    processes.alone("probing")
     path = run / "recipe.toml"
     if not path.is_file() or not (run / "cost.json").is_file():
         raise InputError(f"{run}: expected the directory of a finished run, as `ssl-tt pretrain` leaves it")

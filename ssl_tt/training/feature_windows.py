@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from numpy.typing import NDArray
 
 from ssl_tt.data.atomic import atomically
@@ -42,9 +43,15 @@ class FeatureCache:
         return found
 
     def fill(self, conversations: Sequence[Conversation]) -> None:
-        """Encode what is not there yet, conversations side by side on a thread each."""
+        """Encode what is not there yet, conversations side by side on a thread each, a share of them on each process.
+
+        On the CPU, where several processes of a machine share its cores.
+        """
+        state = PartialState()
+        own = conversations[state.process_index :: state.num_processes]
         with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(self.features, conversations))
+            list(pool.map(self.features, own))
+        state.wait_for_everyone()
 
     def remove(self) -> None:
         """Free the disk: an hour of two channels of 128 features at 50 Hz takes 184 MB."""

@@ -16,12 +16,12 @@ from ssl_tt.data.windows import Windows
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.receptive_field import check_window, receptive_field
 from ssl_tt.errors import InputError
-from ssl_tt.training import checkpoint, loop
+from ssl_tt.training import checkpoint, loop, processes
 from ssl_tt.training.config import FinetuneRecipe
 from ssl_tt.training.feature_windows import FeatureCache, FeatureWindows
 from ssl_tt.training.labelled import drawn
 from ssl_tt.training.model import TurnTaking
-from ssl_tt.training.pretrain import audio_facts, claim, environment, keep_freed_memory, write_json
+from ssl_tt.training.pretrain import audio_facts, claim, environment, identity, keep_freed_memory, write_json
 from ssl_tt.training.task import Task
 from ssl_tt.turns.activity import activity
 
@@ -42,6 +42,7 @@ def train_head(
     for windows that are too short, and for conversations that cannot be learned from; else as `pretrain`.
     """
     keep_freed_memory()
+    processes.join(recipe.training)
     config = recipe.training
     window_seconds = config.window_seconds or recipe.data.window_seconds
     with torch.random.fork_rng(devices=[]):
@@ -50,6 +51,7 @@ def train_head(
     if config.mode != "frozen":
         check_window(receptive_field(encoder), window_seconds)
     _check_schedule(task, window_seconds)
+    processes.agree(recipe=identity(recipe))
     claim(out, recipe)
 
     fitted, held_out = split_dialogues(conversations, config.held_out_share, recipe.data.split_seed)
@@ -67,7 +69,8 @@ def train_head(
         rates = encoder.sample_rate_hz, encoder.frame_rate_hz
         return Windows(of, window_samples, *rates, seed, swap_channels, past_frames=past_frames)
 
-    write_json(out / "environment.json", environment())
+    if processes.is_main():
+        write_json(out / "environment.json", environment())
     facts = [*audio_facts(fitted), "held out", *audio_facts(held_out), [c.segments for c in (*fitted, *held_out)]]
     state = loop.train(
         task,
@@ -87,7 +90,8 @@ def train_head(
         "seconds": state["seconds"],
         "cpu_seconds": state["cpu_seconds"],
     }
-    write_json(out / "cost.json", cost)
+    if processes.is_main():
+        write_json(out / "cost.json", cost)
     return load_task(out)
 
 

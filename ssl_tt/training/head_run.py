@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from ssl_tt import recipe as recipes
 from ssl_tt import timebase
 from ssl_tt.data.windows import Windows
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError
-from ssl_tt.training import checkpoint, corpora, head_answers, probe
+from ssl_tt.training import checkpoint, corpora, head_answers, probe, processes
 from ssl_tt.training.config import FinetuneRecipe, PretrainRecipe, ProbeConfig
 from ssl_tt.training.feature_windows import FeatureCache
 from ssl_tt.training.finetune import split_dialogues, train_head
@@ -28,11 +29,14 @@ def finetune(recipe: FinetuneRecipe, out: Path, *, quiet: bool = False, workdir:
     """Train the recipe's head into the run directory `out`, or go on there, and score it on validation.
 
     The encoder of `recipe.run` comes with its settings; without a run it is untrained. Thresholds are chosen on the
-    training dialogues that are held out. InputError for a run that is not there or that has heard a speaker whom it is
+    training dialogues that are held out. Of several processes the main one scores, and the others give back nothing.
+    InputError for a run that is not there or that has heard a speaker whom it is
     scored on, and for an encoder that is not the run's; else as `train_head`.
     """
+    processes.join(recipe.training)
     recipe = with_run(recipe)
-    splits = corpora.conversations(recipe, workdir)[1]
+    with PartialState().main_process_first():  # simulates what is not there yet
+        splits = corpora.conversations(recipe, workdir)[1]
     for split in ("train", "validation"):
         if not splits[split]:
             raise InputError(f"data: no annotated conversation for {split}; add some, or raise data.{split}_share")
@@ -46,6 +50,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, *, quiet: bool = False, workdir:
     head_answers.check_held_out(recipe.training.target, sets[0])
     cache = FeatureCache(out / "features", encoder)
     task = train_head(recipe, encoder, splits["train"], out, cache, quiet=quiet)
+    if not processes.is_main():
+        return {}
     reader = head_answers.logits_reader(task, cache)
     kept, asked = ((probe.read(reader, each)["logits"], each) for each in sets)
     answers = head_answers.answer(task, *asked, kept, config)

@@ -1,8 +1,9 @@
 """The training loop: one flat pass from batch to checkpoint.
 
-Every draw is a function of numbers, never of a running generator: windows of (seed, epoch, global item), all that the
-objective draws of (seed, step, rank). So a checkpoint needs no generator's state, and a run that was killed and started
-again has the same weights, bit for bit, as one that was not (with the same number of threads and processes).
+Every draw is a function of numbers, never of a running generator: windows and their augmentation of (seed, epoch,
+global item), all else that the objective draws of (seed, step, rank). So a checkpoint needs no generator's state, and a
+run that was killed and started again has the same weights, bit for bit, as one that was not (with the same number of
+threads and processes).
 """
 
 import json
@@ -29,7 +30,7 @@ from tqdm import tqdm
 from ssl_tt.data.windows import Batch, Window, Windows, collate
 from ssl_tt.errors import InputError, RunError, StoppedEarly
 from ssl_tt.objectives.objective import Objective
-from ssl_tt.training import checkpoint
+from ssl_tt.training import checkpoint, processes
 from ssl_tt.training.config import RunRecipe, TrainingConfig
 from ssl_tt.training.layers import Layer
 from ssl_tt.training.task import Task
@@ -62,16 +63,12 @@ def train(
     config = recipe.training
 
     # --- Processes, precision, optimizer
+    processes.join(config)
     AcceleratorState._reset_state()  # else the precision of an earlier run in this process would stay
     accelerator = Accelerator(
         mixed_precision="bf16" if config.precision == "bf16" else "no", gradient_accumulation_steps=config.accumulation
     )
     rank, world = accelerator.process_index, accelerator.num_processes
-    if config.batch_windows % (config.accumulation * world):
-        raise InputError(
-            f"training.batch_windows {config.batch_windows} for {config.accumulation} batches on {world} processes: "
-            f"expected a multiple of {config.accumulation * world}"
-        )
     optimizer = adamw(objective, config, layers)
 
     # --- Resume
@@ -84,6 +81,7 @@ def train(
         "since_log": {},
     }
     resumed = checkpoint.newest(run)
+    processes.agree(data=data_digest, checkpoint="" if resumed is None else checkpoint.identity(resumed))
     if resumed is not None:
         model_tensors, optimizer_tensors, state = checkpoint.read(resumed)
         if state["data"] != data_digest:
@@ -99,7 +97,7 @@ def train(
     # --- Data and logs
     quarantine = _Quarantine(run / "quarantine.jsonl", windows, recipe, first_step)
     reader = batches(windows, recipe, first_step, rank, world)
-    validation_batches = _validation_batches(validation, config)
+    of_validation = _validation(validation, config, rank, world)
     metrics = _Metrics(run, first_step if resumed else None, enabled=accelerator.is_main_process)
     progress = tqdm(
         total=config.steps,
@@ -122,7 +120,7 @@ def train(
             # --- Validate, on the same windows with the same draws every time
             # (a checkpoint was written after its validation: a resumed run does not repeat it)
             if (step % config.validate_every_steps == 0 or last) and not (resumed and step == first_step):
-                scores = _validate(model, validation_batches, accelerator, recipe.seed)
+                scores = _validate(objective, of_validation, accelerator, recipe.seed)
                 metrics.write(step, "validation", scores)
                 if not math.isfinite(scores["loss"]):
                     raise RunError(f"{run}: the validation loss at step {step} is {scores['loss']}; lower the rate")
@@ -135,9 +133,10 @@ def train(
                 last = due = True
 
             # --- Save before the step, so the last one needs no case of its own
-            state["seconds"] += time.perf_counter() - lap
-            state["cpu_seconds"] += time.process_time() - cpu_lap
-            lap, cpu_lap = time.perf_counter(), time.process_time()
+            if due:
+                state["seconds"] += time.perf_counter() - lap
+                state["cpu_seconds"] += processes.summed([time.process_time() - cpu_lap])[0]
+                lap, cpu_lap = time.perf_counter(), time.process_time()
             if due and not (resumed and step == first_step):
                 state["since_log"] = since_log
                 if accelerator.is_main_process:
@@ -186,6 +185,9 @@ def train(
                     optimizer.zero_grad()
             objective.after_optimizer_step()
             step += 1
+            means = {
+                name: total / world for name, total in zip(means, processes.summed([*means.values()]), strict=True)
+            }
 
             # --- Log
             took = time.perf_counter() - started
@@ -250,23 +252,37 @@ def _draw_seed(*numbers: int) -> int:
 
 @torch.no_grad()
 def _validate(
-    model: torch.nn.Module, batches: Sequence[Batch], accelerator: Accelerator, seed: int
+    objective: Objective | Task, validation: "_Validation", accelerator: Accelerator, seed: int
 ) -> dict[str, float]:
-    """Means over the validation windows; every process does all of them, so all agree without a word."""
-    model.eval()
-    totals: dict[str, float] = {}
-    for number, batch in enumerate(batches):
+    """Means over the validation windows: the same on every process, whatever their number.
+
+    A batch is one process's, whole and with draws of its own, and is counted once.
+    """
+    objective.eval()
+    totals: dict[int, dict[str, float]] = {}
+    for number, batch in validation.batches.items():
         torch.manual_seed(_draw_seed(seed, _VALIDATION, number))
-        loss = model(_on(batch, accelerator.device))
-        for name, value in {"loss": loss.total, **loss.parts}.items():
-            totals[name] = totals.get(name, 0.0) + float(value) * len(batch.item)
-    model.train()
-    n = sum(len(batch.item) for batch in batches)
-    return {name: total / n for name, total in totals.items()}
+        loss = objective(_on(batch, accelerator.device))  # not as it is wrapped: that would wait for the others
+        totals[number] = {
+            name: float(value) * len(batch.item) for name, value in {"loss": loss.total, **loss.parts}.items()
+        }
+    objective.train()
+    names = list(next(iter(totals.values())))
+    table = np.zeros((validation.n_batches, len(names)))
+    for number, of_batch in totals.items():
+        if number % accelerator.num_processes == accelerator.process_index:
+            table[number] = [of_batch[name] for name in names]
+    table = np.reshape(processes.summed(table.ravel().tolist()), table.shape)  # each entry is 0 on all but one
+    return {name: sum(column) / validation.n_windows for name, column in zip(names, table.T.tolist(), strict=True)}
 
 
 def _on(batch: Batch, device: torch.device) -> Batch:
-    return Batch._make(None if part is None else part.to(device, non_blocking=True) for part in batch)
+    moved = {
+        name: part.to(device, non_blocking=True)
+        for name, part in batch._asdict().items()
+        if part is not None and name != "seed"  # which generators on the CPU are given
+    }
+    return batch._replace(**moved)
 
 
 def _any_rank(accelerator: Accelerator, here: bool) -> bool:
@@ -360,11 +376,28 @@ def _one_ahead(batches: Iterator[Item]) -> Iterator[Item]:
             yield batch
 
 
-def _validation_batches(validation: Windows, config: TrainingConfig) -> list[Batch]:
-    """The first windows of epoch 0, kept in memory; the same for every run on this data."""
+class _Validation(NamedTuple):
+    """The first windows of epoch 0, the same for every run on this data; those of this process are kept in memory."""
+
+    batches: dict[int, Batch]
+    """Those of this process, by number. Where there are more processes than batches, the first, which it only needs
+    to know the names of the losses."""
+    n_batches: int
+    """Batches of all processes."""
+    n_windows: int
+    """Windows of all processes."""
+
+
+def _validation(validation: Windows, config: TrainingConfig, rank: int, world: int) -> _Validation:
     n = min(config.validation_windows, len(validation))
     share = config.batch_windows // config.accumulation
-    return [collate([validation[i] for i in range(start, min(start + share, n))]) for start in range(0, n, share)]
+    starts = range(0, n, share)
+    own = range(rank, len(starts), world) or range(1)
+    batches = {
+        number: collate([validation[i] for i in range(starts[number], min(starts[number] + share, n))])
+        for number in own
+    }
+    return _Validation(batches, len(starts), n)
 
 
 def _ignore_signals(worker: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from ssl_tt import __version__
@@ -25,7 +26,7 @@ from ssl_tt.encoder.receptive_field import check_window, receptive_field
 from ssl_tt.errors import InputError
 from ssl_tt.objectives import build
 from ssl_tt.timebase import samples
-from ssl_tt.training import checkpoint, loop
+from ssl_tt.training import checkpoint, loop, processes
 from ssl_tt.training.config import PretrainRecipe, RunRecipe
 from ssl_tt.training.corpora import Splits, check_lengths, conversations
 
@@ -46,11 +47,15 @@ def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None,
     field, RunError if training fails, StoppedEarly if it was asked to stop.
     """
     keep_freed_memory()
+    processes.join(recipe.training)
     if splits is None:
-        check_lengths(recipe)  # before the window, since none mends a field longer than any conversation
+        with PartialState().main_process_first():  # simulates what is not there yet
+            check_lengths(recipe)  # before the window, since none mends a field longer than any conversation
     check_window(receptive_field(recipe.encoder), recipe.data.window_seconds)
+    processes.agree(recipe=identity(recipe))
     claim(out, recipe)
-    splits = splits or conversations(recipe)[0]
+    with PartialState().main_process_first():
+        splits = splits or conversations(recipe)[0]
 
     torch.manual_seed(recipe.seed)  # the encoder first: with one seed it starts alike under every objective
     encoder = Encoder(recipe.encoder)
@@ -59,18 +64,21 @@ def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None,
         take_statistics(encoder, windows)
     objective = build(recipe.objective, encoder)
 
-    write_json(out / "environment.json", environment())
+    if processes.is_main():
+        write_json(out / "environment.json", environment())
     facts = [fact for split in ("train", "validation") for fact in audio_facts(splits[split])]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     state = loop.train(objective, recipe, windows, validation, out, data_digest=digest, quiet=quiet)
-    write_json(out / "cost.json", cost(recipe, encoder, splits, state))
+    if processes.is_main():
+        write_json(out / "cost.json", cost(recipe, encoder, splits, state))
     return out
 
 
 def cost(recipe: PretrainRecipe, encoder: Encoder, splits: Splits, state: dict[str, Any]) -> dict[str, float]:
     """What a run cost. Hours are those of the recordings; seconds of audio, as in MACs a second, of single channels.
 
-    CPU seconds are of all threads of the process, but not of the workers that read for it.
+    Seconds of audio and CPU seconds are those of all processes of the run, with all their threads, but not of the
+    workers that read for them.
     """
     field = receptive_field(encoder)
     return {
@@ -120,6 +128,11 @@ def claim(out: Path, recipe: RunRecipe) -> None:
                 f"{out}: checkpoint folder of another recipe: {name} is {_said(there, name)} there, "
                 f"{_said(given, name)} in this one: choose another --out"
             )
+
+
+def identity(recipe: RunRecipe) -> str:
+    """All fields of a recipe on which the weights depend, as text."""
+    return json.dumps({name: value for name, value in recipes.flatten(recipe).items() if name not in _FREE})
 
 
 def _said(fields: dict[str, Any], name: str) -> str:
@@ -174,7 +187,7 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": PartialState().num_processes,
     }
 
 

@@ -8,7 +8,15 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ssl_tt.data.augmentation import augment, filtered, mu_law, room_response, telephone_response, with_noise
+from ssl_tt.data.augmentation import (
+    augment,
+    filtered,
+    mu_law,
+    room_response,
+    row_generators,
+    telephone_response,
+    with_noise,
+)
 from ssl_tt.data.config import AugmentationConfig
 
 RATE = 16000
@@ -25,15 +33,37 @@ def speech(rows: int = 2, n_samples: int = 5000, seed: int = 0) -> Tensor:
 
 
 def augmented(samples: Tensor, config: AugmentationConfig, seed: int = 0) -> Tensor:
-    torch.manual_seed(seed)
-    return augment(samples, config, RATE)
+    return augment(samples, config, RATE, row_generators(torch.arange(len(samples)) + 1000 * seed, 1, stream=0))
 
 
 def test_nothing_is_done_and_nothing_drawn_at_first() -> None:
     before = torch.get_rng_state()
     assert not AugmentationConfig().active
-    assert torch.equal(augment(speech(), AugmentationConfig(), RATE), speech())
+    generators = row_generators(torch.arange(2), 1, stream=0)
+    states = [generator.get_state() for generator in generators]
+    assert torch.equal(augment(speech(), AugmentationConfig(), RATE, generators), speech())
+    assert all(torch.equal(each.get_state(), state) for each, state in zip(generators, states, strict=True))
+    augmented(speech(), EFFECTS["all"])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@effects
+def test_a_row_is_the_same_whatever_stands_beside_it(config: AugmentationConfig) -> None:
+    seeds = torch.tensor([7, 3, 2**62, 0])
+    together = augment(speech(8), config, RATE, row_generators(seeds, 2, stream=1))
+    for window in range(4):
+        rows = slice(2 * window, 2 * window + 2)
+        alone = augment(speech(8)[rows], config, RATE, row_generators(seeds[window : window + 1], 2, stream=1))
+        assert torch.equal(alone, together[rows])
+
+
+def test_channels_and_streams_have_draws_of_their_own() -> None:
+    drawn = [
+        float(torch.rand(1, generator=generator))
+        for stream in (0, 1)
+        for generator in row_generators(torch.tensor([4, 5]), 2, stream)
+    ]
+    assert len(set(drawn)) == 8
 
 
 @effects
@@ -128,7 +158,7 @@ def test_a_telephone_passes_its_band_without_delay(rate: int) -> None:
 
 def test_a_room_answers_after_the_direct_sound_and_decays_as_asked() -> None:
     torch.manual_seed(0)
-    response = room_response(torch.full((300,), 2000.0), torch.full((300,), 6.0), 1500)
+    response = room_response(torch.full((300,), 2000.0), torch.full((300,), 6.0), torch.randn(300, 1499))
     assert (response[:, 0] == 1).all()
     torch.testing.assert_close(10 * torch.log10(response[:, 1:].square().sum(dim=1)), torch.full((300,), -6.0))
     early, late = (response[:, n : n + 100].square().mean().log10() * 10 for n in (100, 1100))

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from ssl_tt import recipe
+from ssl_tt.data.augmentation import augment, row_generators
+from ssl_tt.data.config import AugmentationConfig
 from ssl_tt.data.manifest import read_manifest, write_manifest
-from ssl_tt.data.windows import Windows
+from ssl_tt.data.windows import Batch, Windows, collate
 from ssl_tt.errors import InputError, RunError
 from ssl_tt.objectives.cpc import CPC
 from ssl_tt.objectives.loss import Loss
@@ -77,9 +79,19 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(settings: Any
     assert checkpoint.find(run, "last").name == "step-00000010"
 
 
+def augmented(batch: Batch) -> torch.Tensor:
+    """Samples [B, S, N], all that can be done to audio having been done to them."""
+    every = AugmentationConfig.model_validate(
+        {f"{name}_probability": 0.7 for name in ("reverberation", "noise", "gain", "band", "mu_law", "dropout")}
+    )
+    assert batch.seed is not None
+    channels = batch.samples.flatten(0, 1)
+    return augment(channels, every, 16000, row_generators(batch.seed, 2, stream=0)).view_as(batch.samples)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize(("accumulation", "world"), [(1, 1), (2, 1), (1, 2), (2, 2)])
-def test_any_number_of_processes_draws_the_same_windows(
+@pytest.mark.parametrize(("accumulation", "world"), [(1, 1), (2, 1), (1, 2), (2, 2), (1, 4)])
+def test_any_number_of_processes_draws_and_augments_the_same_windows(
     accumulation: int, world: int, workers: int, settings: Any
 ) -> None:
     options = ["--training.accumulation", str(accumulation), "--training.workers", str(workers)]
@@ -87,13 +99,18 @@ def test_any_number_of_processes_draws_the_same_windows(
     splits = corpora.conversations(experiment)[0]
     windows = Windows(splits["train"], 16000, 16000, 50.0, experiment.seed)
     state = torch.random.get_rng_state()
-    drawn = {}
+    drawn, changed = {}, {}
     for rank in range(world):
         for batch, unreadable in loop.batches(windows, experiment, 3, rank, world):
             assert not unreadable
             drawn |= dict(zip(batch.item.tolist(), batch.samples, strict=True))
+            changed |= dict(zip(batch.item.tolist(), augmented(batch), strict=True))
     assert sorted(drawn) == list(range(12, 20))  # steps 3 and 4 of batches of 4
-    assert all(torch.equal(samples, windows[item].samples) for item, samples in drawn.items())
+    for item in range(12, 20):
+        alone = collate([windows[item]])
+        assert torch.equal(drawn[item], alone.samples[0])
+        assert torch.equal(changed[item], augmented(alone)[0])
+        assert not torch.equal(changed[item], drawn[item])
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

@@ -1,6 +1,7 @@
 """Every recipe for pretraining is trained for a few steps, as it stands but for its data and its length."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ssl_tt.training.study import study
 from tests.training.test_compare import write_corpus
 
 RECIPES = sorted(path for path in Path("recipes").glob("*.toml") if "objective" in recipe.read_table(path))
+CORPORA = sorted(Path("recipes/corpora").glob("*.toml"))
 STUDIES = sorted(path for path in Path("recipes").rglob("*.toml") if "questions" in recipe.read_table(path))
 SHORT = {
     "data.validation-share": "0.3",
@@ -30,15 +32,33 @@ def test_there_is_a_recipe_for_every_objective() -> None:
     assert {recipe.load(path, PretrainRecipe).objective.kind for path in RECIPES} == set(OBJECTIVES)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*RECIPES, *CORPORA], ids=lambda path: path.stem)
 def test_a_recipe_trains(path: Path, tiny_corpus: Path, tmp_path: Path) -> None:
-    options = [word for name, value in SHORT.items() for word in (f"--{name}", value)]
+    wanted = SHORT | ({"data.window-seconds": "5"} if path in CORPORA else {})  # as long as their field
+    options = [word for name, value in wanted.items() for word in (f"--{name}", value)]
     settings = recipe.load(path, PretrainRecipe, [*options, "--data.pretrain", str(tiny_corpus)])
     run = pretrain(settings.model_copy(update={"simulate": {}}), tmp_path / "run", quiet=True)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line["split"] == "train"]
     assert len(losses) == 3
     assert all(later != losses[0] for later in losses[1:])
+
+
+@pytest.mark.parametrize("path", CORPORA, ids=lambda path: path.stem)
+def test_a_recipe_of_a_corpus_says_how_long_it_takes(path: Path) -> None:
+    """Steps, audio of a step and hours of its header are those of its fields, at the rate that it names."""
+    header, settings = path.read_text().partition("\nname =")[0], recipe.load(path, PretrainRecipe)
+    step_seconds = settings.training.batch_windows * 2 * settings.data.window_seconds
+    said = re.search(r"time +(\d+) (h|min) on .*: ([\d,]+) steps of ([\d,]+) s of audio.* at 750 s a second", header)
+    assert said, header
+    assert int(said[3].replace(",", "")) == settings.training.steps
+    assert int(said[4].replace(",", "")) == step_seconds
+    hours = settings.training.steps * step_seconds / 750 / 3600
+    assert int(said[1]) == round(hours if said[2] == "h" else 60 * hours)
+    (source,) = settings.data.pretrain
+    folder = source.removeprefix("$").removesuffix("/manifest.jsonl").lower()
+    assert f"{folder.upper()}=corpora/{folder} ssl-tt pretrain {path}" in header
+    assert re.search(rf"ssl-tt prepare {path.stem} \S+ --out corpora/{folder}\n", header)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
