@@ -108,7 +108,9 @@ def test_the_command_stopped_by_one_process_and_killed_ends_with_the_bits_of_an_
     psutil.Process(stopped.pid).children()[1].send_signal(signal.SIGTERM)
     code, _, errors = ended(stopped)
     assert code == 1  # torchrun's own, whatever its processes leave with
-    assert len(re.findall(r"exitcode *: 3 ", errors)) == 2, errors
+    codes = re.findall(r"exitcode *: (-?\d+) ", errors)
+    assert "3" in codes, errors
+    assert set(codes) <= {"3", "-15"}, errors  # torchrun ends by SIGTERM what has not left with the first of them
     assert len(re.findall(r"stopped at step \d+ of 40; the same command goes on", errors)) == 2
     last = checkpoint.newest(run)
     assert last is not None
