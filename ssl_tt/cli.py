@@ -98,8 +98,26 @@ class Prepare(Verb):
     Example: ssl-tt prepare primock57 ~/primock57 --out corpora/primock57
     """
 
-    corpus: Positional[Literal["folder", "primock57", "rttm"]]
-    """Which adapter reads it."""
+    corpus: Positional[
+        Literal[
+            "folder",
+            "folder-speakers",
+            "folder-mono",
+            "rttm",
+            "lhotse",
+            "switchboard",
+            "fisher",
+            "callhome",
+            "maptask",
+            "candor",
+            "ami",
+            "icsi",
+            "harpervalley",
+            "primock57",
+        ]
+    ]
+    """Which adapter reads it. Of your own: folder has a channel a speaker, folder-speakers a mono file a speaker,
+    folder-mono one speaker a file; with RTTM, CTM, TextGrid, ELAN, CHAT, WebVTT, Audacity or CSV beside, or nothing."""
     root: Positional[Path]
     """Folder of the corpus."""
     out: Path
@@ -126,11 +144,17 @@ class Check(Verb):
     """Manifest to check."""
     clean: MaybePath = None
     """Write the good conversations to this manifest."""
+    lhotse: MaybePath = None
+    """Write the good conversations to this folder as recordings and supervisions of lhotse; needs ssl-tt[lhotse]."""
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt.data.manifest import check_manifest
 
         checked = check_manifest(self.manifest, self.clean)
+        if self.lhotse is not None:
+            from ssl_tt.data.lhotse_manifests import write_lhotse
+
+            write_lhotse(self.lhotse, checked.good)
         print(f"{self.manifest}: {len(checked.good)} good conversations, {len(checked.warnings)} warnings")
         advice = f"{self.clean} holds the good ones" if self.clean else "mend them, or write the good ones with --clean"
         _list(checked.problems, checked.warnings, f"{self.manifest}: {advice}")
