@@ -75,5 +75,5 @@ def from_words(words: Iterable[Utterance]) -> list[Utterance]:
     return [
         Utterance(start, end, *speaker)
         for speaker, segments in by_speaker.items()
-        for start, end in joined(segments, WORD_GAP_SECONDS)
+        for start, end in joined(segments, WORD_GAP_SECONDS + 1e-6)  # 1.6 - 1.4 is 0.2000000000000002
     ]
