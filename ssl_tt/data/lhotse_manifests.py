@@ -175,6 +175,10 @@ def _parsed(parse: Callable[[dict[str, Any]], Any], item: dict[str, Any], where:
 def _conversation(
     root: Path, recording: Any, supervisions: list[tuple[str, Any]] | None, where: str, path: Path
 ) -> Conversation:
+    if not (isinstance(recording.id, str) and recording.sources):
+        raise InputError(
+            f"{where}: recording {recording.id!r} of {len(recording.sources)} files, expected a name and files"
+        )
     for source in recording.sources:
         if source.type != "file":
             raise InputError(f"{where}: audio from a {source.type}, expected a file: save the recordings as files")

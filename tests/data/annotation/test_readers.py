@@ -160,7 +160,7 @@ def test_a_missing_and_a_monstrous_file_are_refused(tmp_path: Path, suffix: str)
         read_annotation(path, "call")
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(InputError, match="bytes, expected .* of at most"):
+    with pytest.raises(InputError, match=r"bytes, expected .* of at most"):
         read_annotation(path, "call")
 
 

@@ -237,10 +237,9 @@ def nxt_words(name: str, bounds: Bounds, tag: str, start: str, end: str) -> str:
     lines.append(f'<nite:root nite:id="{name}" xmlns:nite="http://nite.sourceforge.net/">')
     for number, (first, last) in enumerate(bounds):
         middle = round(first + 0.5, 3)
-        lines.append(f'<{tag} nite:id="{name}.{2 * number}" {start}="{first}" {end}="{middle}">Hi</{tag}>')
-        lines.append(
-            f'<{tag} nite:id="{name}.{2 * number + 1}" {start}="{middle + 0.1:.3f}" {end}="{last}">Zo\xeb</{tag}>'
-        )
+        one, two = f'nite:id="{name}.{2 * number}"', f'nite:id="{name}.{2 * number + 1}"'
+        lines.append(f'<{tag} {one} {start}="{first}" {end}="{middle}">Hi</{tag}>')
+        lines.append(f'<{tag} {two} {start}="{middle + 0.1:.3f}" {end}="{last}">Zo\xeb</{tag}>')
     return "\n".join([*lines, "</nite:root>"]) + "\n"
 
 
@@ -350,19 +349,20 @@ def icsi(root: Path) -> OnDisk:
             if channel == 2:  # nobody could align these
                 words = re.sub(r'(start|end)time="[\d.]+"', r'\1time=""', words)
             write(root / "ICSI" / "Words" / f"{name}.{agent}.words.xml", words, "latin-1")
+            pointer = f"{name}.{agent}.words.xml#id({name}.{agent}."
             segments = "".join(
                 f'<segment nite:id="{name}.{agent}.s{n}" starttime="{start}" endtime="{end}" participant="{person}">\n'
-                f'<nite:child href="{name}.{agent}.words.xml#id({name}.{agent}.{2 * n})..id({name}.{agent}.{2 * n + 1})"/>'
-                "\n</segment>\n"
+                f'<nite:child href="{pointer}{2 * n})..id({name}.{agent}.{2 * n + 1})"/>\n</segment>\n'
                 for n, (start, end) in enumerate(bounds)
             )
             text = '<?xml version="1.0" encoding="ISO-8859-1"?>\n<nite:root nite:id="s" '
             text += f'xmlns:nite="http://nite.sourceforge.net/">\n{segments}</nite:root>\n'
             write(root / "ICSI" / "Segments" / f"{name}.{agent}.segs.xml", text, "latin-1")
             record(root / "audio" / name / f"chan{channel + 1}.flac", sound(*MEETING)[channel][None])
-        mrt = f'<?xml version="1.0" encoding="ISO-8859-1"?>\n<!DOCTYPE Meeting SYSTEM "meeting.dtd">\n<Meeting Session="{name}">'
-        mrt += f'<Preamble><Participants DefaultMic="c1">{"".join(participants)}<Participant Name="fn002" /></Participants>'
-        write(root / "transcripts" / f"{name}.mrt", f"{mrt}</Preamble><Transcript/></Meeting>\n", "latin-1")
+        mrt = '<?xml version="1.0" encoding="ISO-8859-1"?>\n<!DOCTYPE Meeting SYSTEM "meeting.dtd">\n'
+        mrt += f'<Meeting Session="{name}"><Preamble><Participants DefaultMic="c1">{"".join(participants)}'
+        mrt += '<Participant Name="fn002" /></Participants></Preamble><Transcript/></Meeting>\n'
+        write(root / "transcripts" / f"{name}.mrt", mrt, "latin-1")
     return OnDisk(
         [("icsi-me011", "icsi-me021", "icsi-me001")] * 2,
         root / "ICSI" / "Segments" / "Bdb001.A.segs.xml",

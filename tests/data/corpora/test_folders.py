@@ -105,13 +105,13 @@ def test_a_channel_where_nobody_speaks_is_somebody_without_segments(tmp_path: Pa
         (
             ".rttm",
             CALLS[".rttm"].replace("call 2", "call 3"),
-            "speaker 'bob' is on channel 3, expected one of the 2 of",
+            "speaker 'bob' is on channel 3, expected one of the 2",
         ),
         (".rttm", CALLS[".rttm"].replace("call 2", "call 1"), "speakers 'ann', 'bob' on channel 1, expected one"),
         (
             ".csv",
             "start,end,speaker,channel\n1,2,ann,1\n3,4,bob,\n",
-            "some utterances have a channel and some have none",
+            "some utterances have a channel and some have",
         ),
         (".csv", "start,end,speaker\n", "nobody speaks, expected utterances: was it cut short?"),
         (".csv", "start,end,speaker\n0.5,1,ann\n2,2.5,bob\n", "(nobody is heard alone): name them A and B"),
