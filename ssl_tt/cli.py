@@ -116,12 +116,13 @@ class Prepare(Verb):
             "primock57",
         ]
     ]
-    """Which adapter reads it. Of your own: folder has a channel a speaker, folder-speakers a mono file a speaker,
-    folder-mono one speaker a file; with RTTM, CTM, TextGrid, ELAN, CHAT, WebVTT, Audacity or CSV beside, or nothing."""
+    """Which adapter reads it. Folders of your own: a file with a channel a speaker (folder), a mono file a speaker of a
+    conversation (folder-speakers), single speakers (folder-mono); RTTM, CTM, TextGrid, ELAN, CHAT, WebVTT, Audacity
+    labels or CSV beside them, or nothing. lhotse needs the extra ssl-tt[lhotse]."""
     root: Positional[Path]
     """Folder of the corpus."""
     out: Path
-    """Folder for manifest.jsonl, and for audio where it must be joined."""
+    """Folder for manifest.jsonl, and for audio where it must be joined or cut."""
     detector: Literal["energy", "silero", "none"] = "energy"
     """What finds speech in conversations without segments; silero needs the extra ssl-tt[silero]."""
 

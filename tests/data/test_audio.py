@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from ssl_tt.data.audio import probe_header, read, read_window, sha256, verify_header, warnings, write_wav, write_wav_blocks
+from ssl_tt.data.audio import (
+    probe_header,
+    read,
+    read_window,
+    sha256,
+    verify_header,
+    warnings,
+    write_wav,
+    write_wav_blocks,
+)
 from ssl_tt.data.conversation import Conversation
 from ssl_tt.errors import InputError
 
