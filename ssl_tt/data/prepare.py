@@ -15,6 +15,8 @@ from ssl_tt.data.manifest import write_manifest
 from ssl_tt.errors import InputError
 from ssl_tt.timebase import samples, seconds
 
+_LARGEST_WAV_BYTES = 2**32 - 1024  # its sizes are of 32 bits
+
 
 class Prepared(NamedTuple):
     """What `prepare` did: the manifest of all good items, and a sentence for every bad or suspicious one."""
@@ -74,6 +76,10 @@ def _with_own_file(conversation: Conversation, root: Path, out: Path) -> Convers
     if "start_seconds" in conversation.provenance:
         start = samples(conversation.provenance["start_seconds"], rate)
         n = min(samples(conversation.duration_seconds, rate), n - start)
+    if header.channels * n * 2 > _LARGEST_WAV_BYTES:
+        raise InputError(
+            f"{files[0]}: {seconds(n, rate) / 3600:.1f} h of {header.channels} channels do not fit in a WAV"
+        )
     path = out / "audio" / f"{conversation.id}.wav"
     if not path.resolve().is_relative_to(out.resolve()):
         raise InputError(f"{root}: conversation {conversation.id!r}, expected an id that names a file inside {out}")

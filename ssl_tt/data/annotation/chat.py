@@ -16,8 +16,8 @@ from ssl_tt.errors import InputError
 
 # Older files have a name in the bullet: %snd:"call"_1250_2410.
 _BULLET = re.compile(r"\x15(?:[^\x15]*_)??(\d{1,12})_(\d{1,12})-?\x15")
-# Laughter and the like (&=laughs), actions (0) and the marks of utterance ends are no words.
-_ACTION = re.compile(r"&=\S+|(?<!\S)0(?!\S)|\x15[^\x15]*\x15")
+# Laughter and the like (&=laughs), actions (0) and bullets are no words; <angles> stand around words with a code.
+_NO_WORD = re.compile(r"&=\S+|(?<!\S)0(?!\S)|\x15[^\x15]*\x15|[<>]")
 
 
 class Chat(NamedTuple):
@@ -51,12 +51,13 @@ def read_chat(path: Path) -> Chat:
         elif name.startswith("*"):
             if name[1:] not in participants:
                 raise InputError(f"{where}: {name!r} is none of @Participants, expected {', '.join(participants)}")
+            if not is_speech(_NO_WORD.sub(" ", content)):
+                continue
             bullets = _BULLET.findall(content)
-            if bullets and is_speech(_ACTION.sub(" ", content)):
-                start, end = (time(bound, where, 1e-3) for bound in (bullets[0][0], bullets[-1][1]))
-                found.append(utterance(where, start, end, name[1:]))
-            elif is_speech(_ACTION.sub(" ", content)):
+            if not bullets:
                 raise InputError(f"{where}: an utterance without its time: link it to the media in CLAN")
+            start, end = (time(bound, where, 1e-3) for bound in (bullets[0][0], bullets[-1][1]))
+            found.append(utterance(where, start, end, name[1:]))
     return Chat(participants, media, found)
 
 

@@ -17,7 +17,7 @@ _LINE = re.compile(r"(\S+)\s+(\S+)\s+([AB]):\s*(.*)")
 
 
 def read_ldc(path: Path) -> list[Utterance]:
-    """Utterances with words, by channel; what nobody understood, (( )), is speech. InputError, with the line."""
+    """Utterances with words, understood or not, by channel; InputError, with the line, for what is none."""
     found = []
     for where, line in read_lines(path, "a transcript"):
         if line.startswith("#"):
@@ -26,7 +26,7 @@ def read_ldc(path: Path) -> list[Utterance]:
         if match is None:
             raise InputError(f"{where}: {line[:80]!r}, expected START END A: or B: and what was said")
         start, end, side, text = match.groups()
-        found_one = utterance(where, time(start, where), time(end, where), side, channel_number(side, where))
-        if is_speech(text) or "((" in text:
-            found.append(found_one)
+        each = utterance(where, time(start, where), time(end, where), side, channel_number(side, where))
+        if is_speech(text):
+            found.append(each)
     return found

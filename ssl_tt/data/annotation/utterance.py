@@ -18,6 +18,8 @@ LONGEST_SECONDS = 7 * 24 * 3600.0
 # Remarks such as [noise], <sigh>, {breath}, &=laughs: what is left besides them and punctuation are words.
 _REMARK = re.compile(r"\[[^\]]*\]|<[^>]*>|\{[^}]*\}|&=\S+")
 _WORD = re.compile(r"[^\W_]")
+# Speech that nobody understood: (( )), [unintelligible], <unk>.
+_UNCLEAR = re.compile(r"\(\(|[\[<](?:unintelligible|inaudible|unk)\b", re.IGNORECASE)
 
 
 class Utterance(NamedTuple):
@@ -63,8 +65,8 @@ def utterance(where: str, start: float, end: float, speaker: str = "", channel: 
 
 
 def is_speech(text: str) -> bool:
-    """Whether a transcript holds a word; remarks about noise, breath or laughter alone are none."""
-    return _WORD.search(_REMARK.sub(" ", text)) is not None
+    """Whether a transcript holds a word, understood or not; remarks about noise, breath or laughter alone are none."""
+    return _UNCLEAR.search(text) is not None or _WORD.search(_REMARK.sub(" ", text)) is not None
 
 
 def from_words(words: Iterable[Utterance]) -> list[Utterance]:

@@ -2,7 +2,7 @@
 
 American English: speech LDC97S42, under LDC's user agreement, from catalog.ldc.upenn.edu; German LDC97S43, Spanish
 LDC96S35, Mandarin LDC96S34, Japanese LDC96S37. Transcripts in CHAT from ca.talkbank.org/access/CallHome, for
-registered users, CC BY-NC-SA 3.0. Anywhere under the root:
+registered users, CC BY-NC-SA 3.0. One language a root, and anywhere under it:
 
     eng/4065.cha
     en_4065.sph      two channels, A and B (or .wav, .flac), or TalkBank's 4065.wav if it still has both

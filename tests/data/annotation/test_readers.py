@@ -1,5 +1,6 @@
 """Every format of annotation gives the same utterances, and what is damaged is refused with its file and line."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,7 +86,7 @@ ELAN = """<?xml version="1.0" encoding="UTF-8"?>
 CHAT = (
     "@UTF8\n@Begin\n@Languages:\teng\n@Participants:\tann Adult, bob Adult\n@ID:\teng|test|ann|||||Adult|||\n"
     "@Media:\tcall, audio\n"
-    "*ann:\thello there\n\tmy friend . \x15250_1250\x15\n%com:\ta tier that depends\n"
+    "*ann:\t<hello there>\n\t[>] . \x15250_1250\x15\n%com:\ta tier that depends\n"
     '*bob:\t&=laughs . \x151300_1400\x15\n*bob:\t0 .\n*bob:\thi . \x15%snd:"call"_1500_2000\x15\n@End\n'
 )
 VTT = """WEBVTT - a call
@@ -308,7 +309,57 @@ def test_laughter_alone_is_no_speech_and_a_word_said_laughing_is(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("text", "speech"),
-    [("yes", True), ("[noise]", False), ("<sigh> {cough} &=laughs .", False), ("", False), ("...", False), ("5", True)],
+    [
+        *(("yes", True), ("5", True), ("(( ))", True), ("[Unintelligible]", True), ("<unk>", True)),
+        *(("[noise]", False), ("<sigh> {cough} &=laughs .", False), ("", False), ("...", False)),
+    ],
 )
 def test_a_remark_is_no_word(text: str, speech: bool) -> None:
     assert is_speech(text) is speech
+
+
+FILES: list[tuple[str, str, Callable[[Path], object]]] = [
+    *((f"call{suffix}", text, lambda path: read_annotation(path, "call")) for suffix, text in SAMPLES.items()),
+    ("words.xml", WORDS, read_words),
+    ("Bdb001.A.segs.xml", SEGMENTS, lambda path: read_segments(path, path.with_name("words.xml"))),
+    ("sw2001A-ms98-a-word.text", "sw2001A-ms98-a-0002 0.97 1.22 hi\nsw2001A-ms98-a-0002 1.3 2.22 there\n", read_isip),
+    ("fe_03_00001.txt", "# fe_03_00001.sph\n\n1.0 2.0 A: [noise]\n2.0 3.0 B: (( ))\n", read_ldc),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "reader"), FILES, ids=[name for name, *_ in FILES])
+def test_a_file_with_random_damage_is_read_or_refused_in_one_line(
+    tmp_path: Path, name: str, text: str, reader: Callable[[Path], object]
+) -> None:
+    (tmp_path / "words.xml").write_text(WORDS, encoding="latin-1")
+    content = text.encode("latin-1")
+    spare = [
+        b"",
+        b"-",
+        b"9" * 5000,
+        b"1e999",
+        b"nan",
+        b"\0",
+        b"\xff",
+        b"\n",
+        b"\t",
+        b"\x15",
+        b'"',
+        b"<",
+        b"&",
+        b"[" * 300,
+    ]
+    rng = random.Random(name)
+    for _ in range(100):
+        damaged = bytearray(content)
+        for _ in range(rng.randint(1, 3)):
+            start = rng.randrange(len(damaged) + 1)
+            damaged[start : start + rng.choice([0, 1, 5, 100])] = rng.choice(spare)
+        (tmp_path / name).write_bytes(damaged)
+        told = str(tmp_path)
+        try:
+            reader(tmp_path / name)
+        except InputError as error:
+            told = str(error)
+        assert told.startswith(str(tmp_path))
+        assert "\n" not in told

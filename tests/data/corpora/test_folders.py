@@ -1,5 +1,7 @@
 """Any folder: annotation of every format finds its recording, every speaker the own channel, and nothing is guessed."""
 
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +235,18 @@ def test_a_folder_may_be_named_relative_to_where_one_is(tmp_path: Path, monkeypa
     (conversation,) = check_manifest(prepared.manifest).good
     assert conversation.id == "calls"
     assert conversation.duration_seconds * RATE_HZ == sound(*SPOKEN).shape[1]
+
+
+def test_what_does_not_fit_in_a_wav_file_is_a_bad_item(tmp_path: Path) -> None:
+    write_speakers(tmp_path, "short_ann.wav", "short_bob.wav")
+    for speaker in ("ann", "bob"):
+        # 2 ** 30 samples of 8 bits, which take no place on the disk
+        header = (
+            b"RIFF" + struct.pack("<I", 36 + 2**30) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
+        )
+        (tmp_path / f"long_{speaker}.wav").write_bytes(header + b"data" + struct.pack("<I", 2**30))
+        os.truncate(tmp_path / f"long_{speaker}.wav", 44 + 2**30)
+    prepared = prepare("folder-speakers", tmp_path, tmp_path / "out")
+    assert prepared.n_conversations == 1
+    (problem,) = prepared.problems
+    assert "long_ann.wav: 37.3 h of 2 channels do not fit in a WAV" in problem
