@@ -1,16 +1,17 @@
 """CallHome: telephone calls between friends or relatives, 120 to 200 a language, 8 kHz, 5 or 10 minutes transcribed.
 
 American English: speech LDC97S42, under LDC's user agreement, from catalog.ldc.upenn.edu; German LDC97S43, Spanish
-LDC96S35, Mandarin LDC96S34, Japanese LDC96S37. Transcripts in CHAT from ca.talkbank.org/access/CallHome, for
-registered users, CC BY-NC-SA 3.0. One language a root, and anywhere under it:
+LDC96S35, Mandarin LDC96S34, Japanese LDC96S37. Transcripts in CHAT, and the audio again (`0wav`), from
+ca.talkbank.org/access/CallHome, for registered users, CC BY-NC-SA. One language a root, and anywhere under it:
 
     eng/4065.cha
-    en_4065.sph      two channels, A and B (or .wav, .flac), or TalkBank's 4065.wav if it still has both
+    en_4065.sph      two channels, A and B (or .wav, .flac), or TalkBank's 4065.wav
 
 The audio goes on before and after what was transcribed, and there nobody has marked the speech. So a conversation is
 the stretch from the first utterance to the last, which `prepare` cuts out. The audio is compressed by shorten and must
 be converted (LDC's sph2pipe -f wav). Speakers A, A1, A2 and B, B1, ... are whoever is at that end of the line, and
-count as one; that TalkBank's codes for third persons are these could not be verified: others are refused.
+count as one; these are LDC's codes, and whether TalkBank has others for third persons could not be verified: others are
+refused.
 """
 
 import re

@@ -1,6 +1,6 @@
 """HCRC Map Task: 128 dialogues of two, one who tells a route and one who draws it, 15 h, 20 kHz (Anderson et al. 1991).
 
-From groups.inf.ed.ac.uk/maptask, free for research: annotation `hcrcmaptask.nxtformatv2-1.zip` (CC BY-NC-SA 2.5), audio
+From groups.inf.ed.ac.uk/maptask/maptasknxt.html, CC BY-NC-SA 2.5: annotation `hcrcmaptask.nxtformatv2-1.zip` and audio
 `signals/dialogues/*.mix.wav`; also LDC93S12, under LDC's user agreement, whose raw audio must be converted. Anywhere
 under the root:
 
