@@ -1,6 +1,7 @@
 """Any folder of RTTM as diarisation tools write it: `*.rttm` files, with recordings beside them or alone.
 
-Unlike in `folder`, an RTTM without its recording is no bad item but annotation alone.
+Unlike in `folder`, an RTTM without its recording is no bad item but annotation alone. Names that a diariser gives,
+SPEAKER_00, are people of this recording; others are the same person in all.
 """
 
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ssl_tt.data.annotation.assemble import assemble
+from ssl_tt.data.annotation.channels import person
 from ssl_tt.data.annotation.rttm import read_rttm
 from ssl_tt.data.audio import probe_header
 from ssl_tt.data.conversation import Conversation
@@ -47,7 +49,7 @@ def _conversation(root: Path, path: Path) -> Conversation:
             )
     return assemble(
         recording,
-        [speaker for _, speaker in speakers],
+        [person(recording, speaker) for _, speaker in speakers],
         [[each for each in utterances if each.speaker == speaker] for _, speaker in speakers],
         path,
         {"corpus": "rttm", "labels": "annotated", "file": path.relative_to(root).as_posix()},

@@ -48,6 +48,12 @@ def test_what_overlaps_of_one_speaker_is_joined(path: Path) -> None:
     assert conversation.segments[0] == (Segment(0.25, 1.25), Segment(3.0, 4.5))
 
 
+def test_names_of_a_diariser_are_people_of_this_recording_alone(path: Path) -> None:
+    path.write_text(RTTM.replace("ann", "SPEAKER_00"))
+    (conversation,) = read_corpus("rttm", path.parent)
+    assert conversation.speakers == ("call-SPEAKER_00", "bob")
+
+
 def test_audio_beside_it_has_a_channel_for_each_speaker(path: Path) -> None:
     write_wav(path.with_name("call.wav"), np.ones((2, 8000 * 5)) / 2, 8000)
     (conversation,) = read_corpus("rttm", path.parent)

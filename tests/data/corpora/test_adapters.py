@@ -12,7 +12,7 @@ from ssl_tt.data.corpora import CORPORA, read_corpus
 from ssl_tt.data.manifest import check_manifest
 from ssl_tt.data.prepare import prepare
 from ssl_tt.errors import InputError
-from tests.data.corpora.on_disk import ON_DISK, RATE_HZ, OnDisk, write
+from tests.data.corpora.on_disk import ON_DISK, RATE_HZ, SPOKEN, OnDisk, record, sound, write
 
 NAMES = sorted(ON_DISK)
 
@@ -169,10 +169,38 @@ def test_a_word_of_somebody_who_is_not_in_the_meeting_is_refused(tmp_path: Path)
 
 
 def test_a_map_task_dialogue_whose_audio_does_not_tell_is_refused(tmp_path: Path) -> None:
-    from tests.data.corpora.on_disk import SPOKEN, record, sound
-
     ON_DISK["maptask"](tmp_path)
     record(tmp_path / "signals" / "q1ec1.mix.wav", sound(*SPOKEN, leak=0.8))
     first, second = items("maptask", tmp_path)
     assert "the audio does not tell which channel is whose" in str(first)
+    assert isinstance(second, Conversation)
+
+
+def test_the_transcribed_stretch_of_a_call_is_cut_out_to_the_sample(tmp_path: Path) -> None:
+    ON_DISK["callhome"](tmp_path / "corpus")
+    (conversation, _) = check_manifest(prepare("callhome", tmp_path / "corpus", tmp_path / "out").manifest).good
+    assert conversation.audio is not None
+    whole = read(tmp_path / "corpus" / "audio" / "en_4065.sph")
+    # The first utterance starts at 3.5 s and the last one ends at 10.25 s.
+    np.testing.assert_array_equal(read(conversation.audio), whole[:, round(3.5 * RATE_HZ) : round(10.25 * RATE_HZ)])
+    assert conversation.provenance["start_seconds"] == 3.5
+
+
+def test_a_conversion_is_read_instead_of_its_original_and_two_recordings_of_a_name_are_refused(tmp_path: Path) -> None:
+    ON_DISK["fisher"](tmp_path)
+    original = tmp_path / "audio" / "000" / "fe_03_00001.sph"
+    converted = tmp_path / "wav" / "fe_03_00001.wav"
+    record(converted, read(original))
+    header = b"NIST_1A\n   1024\nsample_coding -s26 ulaw,embedded-shorten-v2.00\nend_head\n"
+    original.write_bytes(header.ljust(1024) + b"ajkg")
+    first, second = items("fisher", tmp_path)
+    assert isinstance(first, Conversation)
+    assert first.audio == converted
+    record(original.with_suffix(".flac"), read(converted))
+    first, second = items("fisher", tmp_path)
+    assert "expected one recording of this name" in str(first)
+    original.with_suffix(".flac").unlink()
+    converted.unlink()
+    first, second = items("fisher", tmp_path)
+    assert "fe_03_00001.sph: NIST SPHERE compressed by shorten" in str(first)
     assert isinstance(second, Conversation)
