@@ -125,12 +125,18 @@ class Prepare(Verb):
     """Folder for manifest.jsonl, and for audio where it must be joined or cut."""
     detector: Literal["energy", "silero", "none"] = "energy"
     """What finds speech in conversations without segments; silero needs the extra ssl-tt[silero]."""
+    held_out_speakers: MaybeNumber = None
+    """Name the splits in the manifest: this share of the speakers for validation and as many for test, leaving out
+    conversations between them. For corpora where everybody talks to everybody, such as Switchboard."""
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt.data.prepare import prepare
 
-        prepared = prepare(self.corpus, self.root, self.out, None if self.detector == "none" else self.detector)
+        detector = None if self.detector == "none" else self.detector
+        prepared = prepare(self.corpus, self.root, self.out, detector, self.held_out_speakers)
         print(f"{prepared.manifest}: {prepared.n_conversations} conversations")
+        if prepared.n_left_out:
+            print(f"{prepared.n_left_out} conversations left out, between speakers of different splits")
         _list(prepared.problems, prepared.warnings, f"{prepared.manifest}: without the bad items")
 
 

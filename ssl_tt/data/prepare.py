@@ -11,6 +11,7 @@ from ssl_tt.data.channel_files import joint_blocks, joint_header
 from ssl_tt.data.conversation import Conversation, clipped
 from ssl_tt.data.corpora import read_corpus
 from ssl_tt.data.doubts import doubts
+from ssl_tt.data.held_out import hold_out_speakers
 from ssl_tt.data.manifest import write_manifest
 from ssl_tt.errors import InputError
 from ssl_tt.timebase import samples, seconds
@@ -25,15 +26,24 @@ class Prepared(NamedTuple):
     n_conversations: int
     problems: list[str]
     warnings: list[str]
+    n_left_out: int = 0
+    """Good conversations between speakers of different splits."""
 
 
-def prepare(corpus: str, root: Path, out: Path, detector: Detector | None = "energy") -> Prepared:
+def prepare(
+    corpus: str,
+    root: Path,
+    out: Path,
+    detector: Detector | None = "energy",
+    held_out_speakers: float | None = None,
+) -> Prepared:
     """Write `out`/manifest.jsonl for the corpus under `root`; audio stays where it is.
 
     Where an adapter names one file a speaker, they are joined into `out`/audio/ID.wav, and where only a part of the
     recording is annotated, that part is written there. Conversations without segments get those of the detector, if one
     is given, and say so in their provenance. Bad items are left out and listed; annotation that does not sound like its
-    recording is a warning. InputError if nothing is good.
+    recording is a warning. With a share of `held_out_speakers` the manifest names the splits (`hold_out_speakers`).
+    InputError if nothing is good.
     """
     good: list[Conversation] = []
     problems: list[str] = []
@@ -60,9 +70,10 @@ def prepare(corpus: str, root: Path, out: Path, detector: Detector | None = "ene
             problems.append(str(error))
     if not good:
         raise InputError(f"{root}: none of the {len(problems)} items of {corpus} is good; the first: {problems[0]}")
+    kept = good if held_out_speakers is None else hold_out_speakers(good, held_out_speakers)
     manifest = out / "manifest.jsonl"
-    write_manifest(manifest, good)
-    return Prepared(manifest, len(good), problems, warnings)
+    write_manifest(manifest, kept)
+    return Prepared(manifest, len(kept), problems, warnings, len(good) - len(kept))
 
 
 def _with_own_file(conversation: Conversation, root: Path, out: Path) -> Conversation:
