@@ -56,7 +56,7 @@ def prepare(
             seen[conversation.id] += 1
             if seen[conversation.id] > 1:
                 raise InputError(f"{root}: another conversation with the id {conversation.id!r}, expected one")
-            if "channel_files" in conversation.provenance:
+            if conversation.audio is None and "channel_files" in conversation.provenance:
                 conversation = _with_own_file(conversation, root, out)
             if conversation.audio is not None:
                 warnings.extend(audio.warnings(conversation.audio))

@@ -173,6 +173,7 @@ def test_a_missing_and_a_monstrous_file_are_refused(tmp_path: Path, suffix: str)
         (".ctm", lambda text: text.replace("call A 0.25", "call C 0.25"), "line 2: channel 'C', expected A, B or"),
         (".TextGrid", lambda text: text[: len(text) // 2], "line 18: a text whose quotes are never closed"),
         (".TextGrid", lambda text: text.replace("xmin = 0.25", "xmin = 1.5"), "line 18: interval from 1.5 to 1.25 s"),
+        (".TextGrid", lambda text: text.replace("size = 2", f"size = {'9' * 5000}", 1), "expected 'size = NUMBER'"),
         (".TextGrid", lambda text: text.replace("xmin = 0.25", "xmin = -0.25"), "line 16: 'xmin = -0.25', expected"),
         (".eaf", lambda text: text[: len(text) // 2], "expected an ELAN file; was it cut short?"),
         (".eaf", lambda text: text.replace('"250"', '"1300"'), "line 15: from 1.3 to 1.25 s, expected a start of 0"),
