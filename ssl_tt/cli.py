@@ -98,20 +98,45 @@ class Prepare(Verb):
     Example: ssl-tt prepare primock57 ~/primock57 --out corpora/primock57
     """
 
-    corpus: Positional[Literal["folder", "primock57", "rttm"]]
-    """Which adapter reads it."""
+    corpus: Positional[
+        Literal[
+            "folder",
+            "folder-speakers",
+            "folder-mono",
+            "rttm",
+            "lhotse",
+            "switchboard",
+            "fisher",
+            "callhome",
+            "maptask",
+            "candor",
+            "ami",
+            "icsi",
+            "harpervalley",
+            "primock57",
+        ]
+    ]
+    """Which adapter reads it. Folders of your own: a file with a channel a speaker (folder), a mono file a speaker of a
+    conversation (folder-speakers), single speakers (folder-mono); RTTM, CTM, TextGrid, ELAN, CHAT, WebVTT, Audacity
+    labels or CSV beside them, or nothing. lhotse needs the extra ssl-tt[lhotse]."""
     root: Positional[Path]
     """Folder of the corpus."""
     out: Path
-    """Folder for manifest.jsonl, and for audio where it must be joined."""
+    """Folder for manifest.jsonl, and for audio where it must be joined or cut."""
     detector: Literal["energy", "silero", "none"] = "energy"
     """What finds speech in conversations without segments; silero needs the extra ssl-tt[silero]."""
+    held_out_speakers: MaybeNumber = None
+    """Name the splits in the manifest: this share of the speakers for validation and as many for test, leaving out
+    conversations between them. For corpora where everybody talks to everybody, such as Switchboard."""
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt.data.prepare import prepare
 
-        prepared = prepare(self.corpus, self.root, self.out, None if self.detector == "none" else self.detector)
+        detector = None if self.detector == "none" else self.detector
+        prepared = prepare(self.corpus, self.root, self.out, detector, self.held_out_speakers)
         print(f"{prepared.manifest}: {prepared.n_conversations} conversations")
+        if prepared.n_left_out:
+            print(f"{prepared.n_left_out} conversations left out, between speakers of different splits")
         _list(prepared.problems, prepared.warnings, f"{prepared.manifest}: without the bad items")
 
 
@@ -126,11 +151,17 @@ class Check(Verb):
     """Manifest to check."""
     clean: MaybePath = None
     """Write the good conversations to this manifest."""
+    lhotse: MaybePath = None
+    """Write the good conversations to this folder as recordings and supervisions of lhotse; needs ssl-tt[lhotse]."""
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt.data.manifest import check_manifest
 
         checked = check_manifest(self.manifest, self.clean)
+        if self.lhotse is not None:
+            from ssl_tt.data.lhotse_manifests import write_lhotse
+
+            write_lhotse(self.lhotse, checked.good)
         print(f"{self.manifest}: {len(checked.good)} good conversations, {len(checked.warnings)} warnings")
         advice = f"{self.clean} holds the good ones" if self.clean else "mend them, or write the good ones with --clean"
         _list(checked.problems, checked.warnings, f"{self.manifest}: {advice}")

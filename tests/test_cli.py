@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import typing
 import wave
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from ssl_tt import cli, recipe
+from ssl_tt.data.corpora import CORPORA
 from ssl_tt.data.manifest import read_manifest
 from ssl_tt.errors import InputError, RunError, StoppedEarly
 from ssl_tt.training.config import CompareRecipe, PretrainRecipe
@@ -64,6 +66,15 @@ def test_help_tells_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     text = capsys.readouterr().out
     assert all(f"• {verb} " in text for verb in cli.VERBS)
+
+
+def test_prepare_names_every_corpus(capsys: pytest.CaptureFixture[str]) -> None:
+    hints = typing.get_type_hints(cli.Prepare, include_extras=True)
+    literal, *_ = typing.get_args(hints["corpus"])
+    assert sorted(typing.get_args(literal)) == sorted(CORPORA)
+    assert cli.main(["prepare", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in CORPORA)
 
 
 # --- Mistakes
@@ -119,6 +130,14 @@ def test_every_error_has_its_exit_code(
 
 
 # --- Verbs
+
+
+def test_check_writes_the_good_conversations_for_lhotse(tiny_corpus: Path, tmp_path: Path) -> None:
+    lhotse = pytest.importorskip("lhotse")
+    assert cli.main(["check", str(tiny_corpus), "--lhotse", str(tmp_path)]) == 0
+    assert len(lhotse.load_manifest(tmp_path / "recordings.jsonl.gz")) == 8
+    assert cli.main(["prepare", "lhotse", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert len((tmp_path / "out" / "manifest.jsonl").read_text().splitlines()) == 8
 
 
 def test_check_lists_all_bad_items_and_writes_the_good_ones(

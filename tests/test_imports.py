@@ -47,7 +47,16 @@ LIGHT = [
     if path.name in ("__init__.py", "config.py") or (path.parent == ROOT and path.name != "timebase.py")
 ]
 # Imported only where used: an extra, or one that fails to import beside some builds of torch.
-ONLY_INSIDE_FUNCTIONS = {"torchaudio", "praatio", "espeakng_loader", "silero_vad", "onnx", "onnxscript", "onnxruntime"}
+ONLY_INSIDE_FUNCTIONS = {
+    "torchaudio",
+    "praatio",
+    "espeakng_loader",
+    "silero_vad",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "lhotse",
+}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib"}
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 

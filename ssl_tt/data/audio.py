@@ -8,7 +8,7 @@ import hashlib
 import math
 import re
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -257,10 +257,25 @@ def _opened(path: Path) -> Any:
     try:
         return soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, OSError) as error:
+        if _is_shortened(path):
+            raise InputError(
+                f"{path}: NIST SPHERE compressed by shorten, which cannot be read, expected it converted beside: LDC's "
+                f"sph2pipe -f wav {path.name} {path.stem}.wav does so"
+            ) from error
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         raise InputError(
             f"{path}: not audio that can be read ({reason}); expected WAV, FLAC, Ogg, Opus, MP3 or NIST SPHERE"
         ) from error
+
+
+def _is_shortened(path: Path) -> bool:
+    """Whether a NIST SPHERE file says in its header that its samples are compressed by shorten, as LDC's often are."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(1024)
+    except OSError:
+        return False
+    return header.startswith(b"NIST_1A") and re.search(rb"sample_coding -s\d+ \S*shorten", header) is not None
 
 
 def warnings(path: Path) -> list[str]:
@@ -294,9 +309,15 @@ def write_wav(path: Path, audio: np.ndarray, sample_rate_hz: int) -> None:
 
     What was read from a 16-bit file is written back unchanged.
     """
-    scaled = np.clip(np.rint(np.asarray(audio, dtype=np.float32) * 32768), -32768, 32767).astype("<i2")
+    write_wav_blocks(path, [np.asarray(audio)], len(audio), sample_rate_hz)
+
+
+def write_wav_blocks(path: Path, blocks: Iterable[np.ndarray], channels: int, sample_rate_hz: int) -> None:
+    """The same of blocks [S, n] that follow each other, so that long recordings need not be held in memory."""
     with atomically(path) as file, wave.open(file, "wb") as writer:
-        writer.setnchannels(len(scaled))
+        writer.setnchannels(channels)
         writer.setsampwidth(2)
         writer.setframerate(sample_rate_hz)
-        writer.writeframes(np.ascontiguousarray(scaled.T).tobytes())
+        for block in blocks:
+            scaled = np.clip(np.rint(block.astype(np.float32, copy=False) * 32768), -32768, 32767).astype("<i2")
+            writer.writeframes(np.ascontiguousarray(scaled.T).tobytes())

@@ -17,8 +17,11 @@ MAX_CHANNELS = 64
 
 Split = Literal["train", "validation", "test"]
 
-# Annotators round to the millisecond: a segment may end this much after the audio.
+# Manifests round to the millisecond: a segment may end this much after the audio.
 _ROUNDING_SECONDS = 1e-3
+
+ANNOTATORS_ROUNDING_SECONDS = 0.05
+"""Annotators round to a tenth of a second at the coarsest, so an end may lie this much after that of the audio."""
 
 
 class Segment(NamedTuple):
@@ -138,6 +141,19 @@ def joined(segments: Sequence[Segment], gap_seconds: float = 0.0) -> tuple[Segme
             segment = Segment(last.start_seconds, max(last.end_seconds, segment.end_seconds))
         result.append(segment)
     return tuple(result)
+
+
+def clipped(segments: Sequence[Segment], duration_seconds: float) -> tuple[Segment, ...]:
+    """Segments cut at the end of the audio where they pass it by no more than `ANNOTATORS_ROUNDING_SECONDS`.
+
+    What passes it by more is kept as it is, for `Conversation` to refuse: it is the annotation of something else.
+    """
+    latest = duration_seconds + ANNOTATORS_ROUNDING_SECONDS
+    return tuple(
+        Segment(start, min(end, duration_seconds)) if end <= latest else Segment(start, end)
+        for start, end in segments
+        if start < duration_seconds or end > latest
+    )
 
 
 def activity_frames(

@@ -5,15 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from ssl_tt.data import audio
 from ssl_tt.data.activity_detection import Detector, detect
-from ssl_tt.data.conversation import Conversation
+from ssl_tt.data.channel_files import joint_blocks, joint_header
+from ssl_tt.data.conversation import Conversation, clipped
 from ssl_tt.data.corpora import read_corpus
+from ssl_tt.data.doubts import doubts
+from ssl_tt.data.held_out import hold_out_speakers
 from ssl_tt.data.manifest import write_manifest
 from ssl_tt.errors import InputError
-from ssl_tt.timebase import seconds
+from ssl_tt.timebase import samples, seconds
+
+_LARGEST_WAV_BYTES = 2**32 - 1024  # its sizes are of 32 bits
 
 
 class Prepared(NamedTuple):
@@ -23,14 +26,24 @@ class Prepared(NamedTuple):
     n_conversations: int
     problems: list[str]
     warnings: list[str]
+    n_left_out: int = 0
+    """Good conversations between speakers of different splits."""
 
 
-def prepare(corpus: str, root: Path, out: Path, detector: Detector | None = "energy") -> Prepared:
+def prepare(
+    corpus: str,
+    root: Path,
+    out: Path,
+    detector: Detector | None = "energy",
+    held_out_speakers: float | None = None,
+) -> Prepared:
     """Write `out`/manifest.jsonl for the corpus under `root`; audio stays where it is.
 
-    Where an adapter names one file a speaker, they are joined into `out`/audio/ID.wav. Conversations without segments
-    get those of the detector, if one is given, and say so in their provenance. Every sample is decoded once; bad items
-    are left out and listed. InputError if nothing is good.
+    Where an adapter names one file a speaker, they are joined into `out`/audio/ID.wav, and where only a part of the
+    recording is annotated, that part is written there. Conversations without segments get those of the detector, if one
+    is given, and say so in their provenance. Bad items are left out and listed; annotation that does not sound like its
+    recording is a warning. With a share of `held_out_speakers` the manifest names the splits (`hold_out_speakers`).
+    InputError if nothing is good.
     """
     good: list[Conversation] = []
     problems: list[str] = []
@@ -43,10 +56,11 @@ def prepare(corpus: str, root: Path, out: Path, detector: Detector | None = "ene
             seen[conversation.id] += 1
             if seen[conversation.id] > 1:
                 raise InputError(f"{root}: another conversation with the id {conversation.id!r}, expected one")
-            if "channel_files" in conversation.provenance:
-                conversation = _with_joined_channels(conversation, root, out)
+            if conversation.audio is None and "channel_files" in conversation.provenance:
+                conversation = _with_own_file(conversation, root, out)
             if conversation.audio is not None:
                 warnings.extend(audio.warnings(conversation.audio))
+                warnings.extend(doubts(conversation))
             if conversation.audio is not None and conversation.segments is None and detector is not None:
                 conversation = _with_detected_segments(conversation, conversation.audio, detector)
             good.append(conversation)
@@ -56,31 +70,34 @@ def prepare(corpus: str, root: Path, out: Path, detector: Detector | None = "ene
             problems.append(str(error))
     if not good:
         raise InputError(f"{root}: none of the {len(problems)} items of {corpus} is good; the first: {problems[0]}")
+    kept = good if held_out_speakers is None else hold_out_speakers(good, held_out_speakers)
     manifest = out / "manifest.jsonl"
-    write_manifest(manifest, good)
-    return Prepared(manifest, len(good), problems, warnings)
+    write_manifest(manifest, kept)
+    return Prepared(manifest, len(kept), problems, warnings, len(good) - len(kept))
 
 
-def _with_joined_channels(conversation: Conversation, root: Path, out: Path) -> Conversation:
-    """One file a speaker made one file with a channel a speaker; the shorter ones end in silence."""
+def _with_own_file(conversation: Conversation, root: Path, out: Path) -> Conversation:
+    """One file a speaker made one file with a channel a speaker, or the annotated part of a file made a file."""
     files = [root / file for file in conversation.provenance["channel_files"]]
-    headers = [audio.probe_header(file) for file in files]
-    for file, header in zip(files, headers, strict=True):
-        if header.channels != 1:
-            raise InputError(f"{file}: {header.channels} channels, expected 1 (this speaker's)")
-        if header.sample_rate_hz != headers[0].sample_rate_hz:
-            raise InputError(
-                f"{file}: {header.sample_rate_hz} Hz, expected {headers[0].sample_rate_hz} Hz as {files[0].name}: "
-                "convert one of them"
-            )
-    rate = headers[0].sample_rate_hz
-    longest = max(header.n_samples for header in headers)
-    both = np.zeros((len(files), longest), dtype=np.float32)
-    for channel, (file, header) in enumerate(zip(files, headers, strict=True)):
-        both[channel, : header.n_samples] = audio.read(file)[0]
+    header = joint_header(files)
+    if header.channels != conversation.channels:
+        raise InputError(f"{files[0]}: {header.channels} channels, expected {conversation.channels}, one a speaker")
+    rate = header.sample_rate_hz
+    start, n = 0, header.n_samples
+    if "start_seconds" in conversation.provenance:
+        start = samples(conversation.provenance["start_seconds"], rate)
+        n = min(samples(conversation.duration_seconds, rate), n - start)
+    if header.channels * n * 2 > _LARGEST_WAV_BYTES:
+        raise InputError(
+            f"{files[0]}: {seconds(n, rate) / 3600:.1f} h of {header.channels} channels do not fit in a WAV"
+        )
     path = out / "audio" / f"{conversation.id}.wav"
-    joined = replace(conversation, audio=path, sample_rate_hz=rate, duration_seconds=seconds(longest, rate))
-    audio.write_wav(path, both, rate)
+    if not path.resolve().is_relative_to(out.resolve()):
+        raise InputError(f"{root}: conversation {conversation.id!r}, expected an id that names a file inside {out}")
+    duration = seconds(n, rate)
+    segments = conversation.segments and tuple(clipped(channel, duration) for channel in conversation.segments)
+    joined = replace(conversation, audio=path, sample_rate_hz=rate, duration_seconds=duration, segments=segments)
+    audio.write_wav_blocks(path, joint_blocks(files, start, n), header.channels, rate)
     return replace(joined, sha256=audio.sha256(path))
 
 

@@ -47,6 +47,7 @@ LABELS = {
     "cue": "cues of known strength",
     "proxy": "proxy labels",
     "annotated": "annotation by hand",
+    "recognised": "words timed by a recogniser",
     "detected": "activity found by a detector",
 }
 HEADLINES = {

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from ssl_tt.data.audio import probe_header, read, read_window, sha256, verify_header, warnings, write_wav
+from ssl_tt.data.audio import (
+    probe_header,
+    read,
+    read_window,
+    sha256,
+    verify_header,
+    warnings,
+    write_wav,
+    write_wav_blocks,
+)
 from ssl_tt.data.conversation import Conversation
 from ssl_tt.errors import InputError
 
@@ -235,3 +244,22 @@ def test_an_ogg_that_ends_between_two_pages_is_truncated(tmp_path: Path) -> None
     path.write_bytes(b"OggS".join(pages[:-1]))
     with pytest.raises(InputError, match="truncated: the stream has no last page"):
         probe_header(path)
+
+
+def test_a_file_compressed_by_shorten_says_how_to_convert_it(tmp_path: Path) -> None:
+    header = "NIST_1A\n   1024\nsample_count -i 16000\nsample_n_bytes -i 1\nchannel_count -i 2\nsample_rate -i 8000\n"
+    header += "sample_coding -s26 ulaw,embedded-shorten-v2.00\nend_head\n"
+    path = tmp_path / "fe_03_00001.sph"
+    path.write_bytes(header.encode().ljust(1024) + b"ajkg\x02" + bytes(9000))
+    expected = r"compressed by shorten, which cannot .* sph2pipe -f wav fe_03_00001.sph fe_03_00001.wav"
+    with pytest.raises(InputError, match=expected):
+        probe_header(path)
+    path.write_bytes(header.replace("ulaw,embedded-shorten-v2.00", "pcm").encode())
+    with pytest.raises(InputError, match=r"^((?!shorten).)*$"):
+        probe_header(path)
+
+
+def test_blocks_make_the_same_bytes_as_the_whole(tmp_path: Path) -> None:
+    write_wav(tmp_path / "whole.wav", noise(), RATE_HZ)
+    write_wav_blocks(tmp_path / "blocks.wav", np.array_split(noise(), 7, axis=1), 2, RATE_HZ)
+    assert (tmp_path / "blocks.wav").read_bytes() == (tmp_path / "whole.wav").read_bytes()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_tt.data.conversation import Conversation, Segment, activity_frames, joined, segments_by_channel
+from ssl_tt.data.conversation import Conversation, Segment, activity_frames, clipped, joined, segments_by_channel
 from ssl_tt.errors import InputError
 
 VALID: dict[str, Any] = {
@@ -98,3 +98,13 @@ def test_joining_makes_one_of_what_overlaps_touches_or_is_near() -> None:
     assert joined(segments) == (Segment(0, 4), Segment(5, 6), Segment(6.5, 7))
     assert joined(segments, gap_seconds=0.5) == (Segment(0, 4), Segment(5, 7))
     assert joined([]) == ()
+
+
+def test_an_end_that_was_rounded_up_is_cut_and_what_is_further_out_is_left_to_be_refused() -> None:
+    given = [Segment(8.0, 9.0), Segment(9.5, 10.05), Segment(10.01, 10.04), Segment(9.5, 10.06), Segment(11.0, 12.0)]
+    assert clipped(given, 10.0) == (
+        Segment(8.0, 9.0),
+        Segment(9.5, 10.0),
+        Segment(9.5, 10.06),
+        Segment(11.0, 12.0),
+    )

@@ -141,3 +141,12 @@ def test_an_annotation_past_the_end_of_its_recording_is_refused(consultation: Pa
     with pytest.raises(InputError, match=r"segment 0.500 to 1.500 s of 'primock57-day1' ends after the 1.400 s"):
         prepare("primock57", consultation, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_annotation_that_ends_long_before_its_recording_is_a_warning(consultation: Path, tmp_path: Path) -> None:
+    for role in ("doctor", "patient"):
+        path = consultation / "audio" / f"day1_consultation01_{role}.wav"
+        write_wav(path, speech((0.5, 1.5), seconds=3.1)[None], RATE_HZ)
+    prepared = prepare("primock57", consultation, tmp_path / "out")
+    (warning,) = prepared.warnings
+    assert "nobody speaks after 1.5 of 3.1 s; was the annotation cut short?" in warning

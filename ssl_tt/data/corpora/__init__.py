@@ -1,7 +1,8 @@
 """Corpora on disk as conversations: one adapter a corpus, which has `read(root) -> Iterator[Conversation]` and no more.
 
-An adapter's iterator raises InputError for a bad item and then goes on with the next one, so that a caller who wants to
-list all bad items can (a `map` over the items does just that; a generator would be over).
+Annotation is read in `ssl_tt.data.annotation`, one reader a format. An adapter's iterator raises InputError for a bad
+item and then goes on with the next one, so that a caller who wants to list all bad items can (a `map` over the items
+does just that; a generator would be over).
 """
 
 from collections.abc import Iterator
@@ -14,8 +15,19 @@ from ssl_tt.errors import InputError
 
 CORPORA = {
     "folder": "ssl_tt.data.corpora.folder",
-    "primock57": "ssl_tt.data.corpora.primock57",
+    "folder-speakers": "ssl_tt.data.corpora.folder_speakers",
+    "folder-mono": "ssl_tt.data.corpora.folder_mono",
     "rttm": "ssl_tt.data.corpora.rttm",
+    "lhotse": "ssl_tt.data.corpora.lhotse",
+    "switchboard": "ssl_tt.data.corpora.switchboard",
+    "fisher": "ssl_tt.data.corpora.fisher",
+    "callhome": "ssl_tt.data.corpora.callhome",
+    "maptask": "ssl_tt.data.corpora.maptask",
+    "candor": "ssl_tt.data.corpora.candor",
+    "ami": "ssl_tt.data.corpora.ami",
+    "icsi": "ssl_tt.data.corpora.icsi",
+    "harpervalley": "ssl_tt.data.corpora.harpervalley",
+    "primock57": "ssl_tt.data.corpora.primock57",
 }
 
 

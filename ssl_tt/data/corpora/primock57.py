@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from ssl_tt.data.annotation.textgrid import read_textgrid
 from ssl_tt.data.conversation import Conversation, Segment
-from ssl_tt.data.corpora.textgrid import read_textgrid
 from ssl_tt.errors import InputError
 
 ROLES = ("doctor", "patient")

@@ -21,8 +21,8 @@ from scipy.signal import firwin, resample_poly
 
 from ssl_tt import timebase
 from ssl_tt.data.activity_detection import detect_energy
+from ssl_tt.data.annotation.textgrid import Interval
 from ssl_tt.data.conversation import Conversation, Split
-from ssl_tt.data.corpora.textgrid import Interval
 from ssl_tt.data.manifest import split_conversations
 from ssl_tt.data.phones import Phone
 from ssl_tt.data.simulate import sources

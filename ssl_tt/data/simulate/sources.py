@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from ssl_tt.data.annotation.textgrid import Interval, read_textgrid
 from ssl_tt.data.conversation import Segment, joined
 from ssl_tt.data.corpora import rttm
-from ssl_tt.data.corpora.textgrid import Interval, read_textgrid
 from ssl_tt.errors import InputError
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from simulated import DECISION_SECONDS, shift_hold_interval, write_textgrid
 
+from ssl_tt.data.annotation.textgrid import Interval
 from ssl_tt.data.audio import read
 from ssl_tt.data.conversation import Conversation
-from ssl_tt.data.corpora.textgrid import Interval
 from ssl_tt.data.manifest import check_manifest, read_manifest
 from ssl_tt.data.phones import read_phones
 from ssl_tt.data.simulate.config import SimulateConfig

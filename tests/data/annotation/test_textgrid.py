@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_tt.data.corpora.textgrid import Interval, Tier, read_textgrid
+from ssl_tt.data.annotation.textgrid import Interval, Tier, read_textgrid
 from ssl_tt.errors import InputError
 
 GRID = """File type = "ooTextFile"

@@ -1,10 +1,11 @@
 """Praat's TextGrid, long text form, in UTF-8 or UTF-16: a strict reader of its interval tiers."""
 
-import codecs
 import re
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from ssl_tt.data.annotation.text import read_text
+from ssl_tt.data.annotation.utterance import Utterance, utterance
 from ssl_tt.errors import InputError
 
 
@@ -34,21 +35,23 @@ def read_textgrid(path: Path) -> list[Tier]:
     return _Reader(path).tiers()
 
 
+def read_utterances(path: Path) -> list[Utterance]:
+    """Intervals with a text, whose speaker is the tier's name; InputError as in `read_textgrid`."""
+    return [
+        utterance(str(path), interval.start_seconds, interval.end_seconds, tier.name)
+        for tier in read_textgrid(path)
+        for interval in tier.intervals
+        if interval.text.strip()
+    ]
+
+
 class _Reader:
     """A cursor over the lines of the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.number = 0  # of the line read last, from 1
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}; expected a TextGrid") from error
-        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        try:
-            text = content.decode("utf-16" if utf16 else "utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: neither UTF-8 nor UTF-16 ({error.reason}): save it again in UTF-8") from error
+        text = read_text(path, "a TextGrid")
         self.lines = [line.strip() for line in text.split("\n")]
 
     def tiers(self) -> list[Tier]:
@@ -92,7 +95,7 @@ class _Reader:
         return float(self.match(rf"{key} = (\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)", f"{key} = NUMBER"))
 
     def count(self, key: str) -> int:
-        return int(self.match(rf"{key} = (\d+)", f"{key} = NUMBER"))
+        return int(self.match(rf"{key} = (\d{{1,9}})", f"{key} = NUMBER"))
 
     def text(self, key: str) -> str:
         """A quoted text; quotes inside are doubled, and it may run over several lines."""
