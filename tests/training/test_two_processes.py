@@ -24,5 +24,4 @@ def test_a_loss_that_is_no_number_on_one_process_stops_both_before_the_step(tiny
     assert ran.returncode == 0, ran.stderr[-3000:]
     for rank in (0, 1):
         assert f"stopped on rank {rank} of 2" in ran.stdout
-    _, _, state = checkpoint.read(checkpoint.find(run, "last"))
-    assert state["step"] == 3
+    assert checkpoint.read_state(checkpoint.find(run, "last"))["step"] == 3
