@@ -457,9 +457,17 @@ class _Metrics:
             ) from error
 
     def __enter__(self) -> "_Metrics":
+        self._print_traceback = threading.excepthook
+        threading.excepthook = self._in_thread
         return self
 
+    def _in_thread(self, failed: threading.ExceptHookArgs) -> None:
+        """What TensorBoard's thread cannot write comes again from the next write here: once is enough."""
+        if not isinstance(failed.exc_value, OSError):
+            self._print_traceback(failed)
+
     def __exit__(self, kind: object, *exception: object) -> None:
+        threading.excepthook = self._print_traceback
         if not self._enabled:
             return
         # What already fails has said why: that closing fails too is no news.
