@@ -92,7 +92,7 @@ class _Reader:
         return float(self.match(rf"{key} = (\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)", f"{key} = NUMBER"))
 
     def count(self, key: str) -> int:
-        return int(self.match(rf"{key} = (\d+)", f"{key} = NUMBER"))
+        return int(self.match(rf"{key} = (\d{{1,9}})", f"{key} = NUMBER"))
 
     def text(self, key: str) -> str:
         """A quoted text; quotes inside are doubled, and it may run over several lines."""
