@@ -152,7 +152,7 @@ _ENCODER = ["--encoder.channels", "4", "--encoder.output_channels", "4", "--enco
 _ENCODER += ["--encoder.stacks.0.dilations", "1", "2"]
 
 
-def _write_run(folder: Path) -> list[Path]:
+def write_run(folder: Path) -> list[Path]:
     """A run directory with one checkpoint of a small VQ-VAE, whose optimizer has a state."""
     options = ["--name", "small", "--data.pretrain", "none.jsonl", "--objective.kind", "vqvae", *_ENCODER]
     settings = recipe.load(None, PretrainRecipe, [*options, "--objective.codes", "4", "--objective.code_channels", "4"])
@@ -200,7 +200,7 @@ FORMATS = {
     "manifest": Format(_write_manifest, _read_manifest),
     "phones": Format(_write_phones, _read_phones),
     "recipe": Format(_write_recipes, _read_recipe),
-    "checkpoint": Format(_write_run, _read_run),
+    "checkpoint": Format(write_run, _read_run),
     "metrics": Format(_write_journal, _read_journal),
 }
 

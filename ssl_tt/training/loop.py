@@ -148,11 +148,16 @@ def train(
             lap, cpu_lap = time.perf_counter(), time.process_time()
             if due and not (resumed and step == first_step):
                 state["since_log"] = since_log
+                failed: RunError | None = None
                 if accelerator.is_main_process:
-                    metrics.flush()
-                    moments = checkpoint.optimizer_tensors(optimizer)
-                    checkpoint.save(run, step, objective.state_dict(), moments, state, config.keep_checkpoints)
-                accelerator.wait_for_everyone()
+                    try:
+                        metrics.flush()
+                        moments = checkpoint.optimizer_tensors(optimizer)
+                        checkpoint.save(run, step, objective.state_dict(), moments, state, config.keep_checkpoints)
+                    except RunError as error:
+                        failed = error
+                if _any_rank(accelerator, failed is not None):  # for which the others have waited
+                    raise failed or RunError(f"{run}: the first process cannot write step {step}, and says why")
             if last:
                 break
             if stop:

@@ -37,7 +37,7 @@ class Quarantine:
         self._share = most_share
         self._writes = writes
         # Those drawn after the checkpoint will be met again.
-        entries = cut_back(self._path, lambda entry: entry["drawn_for"] < items, write=writes)
+        entries = cut_back(self._path, lambda entry: entry["drawn_for"] < items and entry["item"] >= 0, write=writes)
         self._items: set[int] = {entry["item"] for entry in entries}
 
     def __len__(self) -> int:

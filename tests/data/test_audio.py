@@ -235,3 +235,11 @@ def test_an_ogg_that_ends_between_two_pages_is_truncated(tmp_path: Path) -> None
     path.write_bytes(b"OggS".join(pages[:-1]))
     with pytest.raises(InputError, match="truncated: the stream has no last page"):
         probe_header(path)
+
+
+@pytest.mark.parametrize("rate_hz", [1, 999, 384_001, 2_147_483_647])
+def test_a_rate_that_no_recording_has_is_refused_before_it_is_resampled(rate_hz: int, tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    soundfile.write(path, noise(seconds=0.1).T, rate_hz)
+    with pytest.raises(InputError, match=rf"{rate_hz} Hz, expected 1000 to 384000: damaged header"):
+        read(path, sample_rate_hz=RATE_HZ)

@@ -1,6 +1,7 @@
 """Checkpoints are whole or not there, hold no pickle, and give back the very weights."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,36 @@ def test_a_crash_while_writing_leaves_the_ones_before(tmp_path: Path, monkeypatc
     assert checkpoint.newest(tmp_path) == before
     save(tmp_path, 30, best=30)
     assert names(tmp_path) == ["step-00000010", "step-00000030"]
+
+
+def test_storage_that_does_not_hold_what_was_written_costs_no_older_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = save(tmp_path, 10, keep=1)
+
+    def lose_the_end(partial: Path) -> None:
+        os.truncate(partial / "model.safetensors", 20)
+
+    monkeypatch.setattr(checkpoint, "flush_folder", lose_the_end)
+    with pytest.raises(
+        RunError, match=r"cannot be written \(it reads back damaged \(model.safetensors is not as it was"
+    ):
+        save(tmp_path, 20, best=20, keep=1)
+    assert names(tmp_path) == ["step-00000010"]
+    assert checkpoint.newest(tmp_path) == before
+
+
+def test_a_run_that_has_vanished_is_not_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"cannot be written \(No such file or directory\)"):
+        save(tmp_path / "gone", 10)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_newest_is_the_one_of_the_highest_step_whatever_its_name_sorts_as(tmp_path: Path) -> None:
+    save(tmp_path, 99_999_999)
+    newest = save(tmp_path, 100_000_000, best=99_999_999)
+    (tmp_path / "checkpoints" / "step-of-mine").mkdir()
+    assert checkpoint.newest(tmp_path) == newest
 
 
 def _fail(*arguments: Any) -> None:

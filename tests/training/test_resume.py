@@ -1,6 +1,7 @@
 """A run that was stopped, in whatever way, and started again ends like one that was not."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -169,6 +170,19 @@ def test_audio_that_vanishes_leaves_with_1_and_goes_on_when_it_is_back(
     resumed = start(tiny_recipe, run, options)
     assert resumed.code() == 0, resumed.said
     assert_same_end(run, tmp_path / "undisturbed")
+
+
+def test_a_reader_process_that_dies_leaves_with_1(tiny_recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(tiny_recipe, run, ["--training.steps", "100000", "--training.workers", "1"])
+    wait_for(run / "checkpoints" / "step-00000005", process)
+    children = Path(f"/proc/{process.process.pid}/task/{process.process.pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGKILL)  # as the kernel does where memory runs out
+    assert process.code() == 1
+    assert "a process that reads audio has died" in process.said.splitlines()[-1]
+    assert "Traceback" not in process.said
+    assert checkpoint.newest(run) is not None
 
 
 def test_a_folder_that_cannot_be_written_is_told(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ssl_tt.training import checkpoint
 
 
-def test_a_loss_that_is_no_number_on_one_process_stops_both_before_the_step(tiny_recipe: Path, tmp_path: Path) -> None:
+def test_what_goes_wrong_on_one_process_stops_both(tiny_recipe: Path, tmp_path: Path) -> None:
     script, run = Path(__file__).with_name("two_processes.py"), tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     ran = subprocess.run(

@@ -1,5 +1,6 @@
-"""Run by torchrun from test_two_processes.py: a loss that is no number on one process stops both before the step."""
+"""Run by torchrun from test_two_processes.py: what goes wrong on one process is known to both, which stop together."""
 
+import json
 import math
 import os
 import re
@@ -11,7 +12,8 @@ import torch
 import torch.distributed as dist
 
 from ssl_tt import recipe
-from ssl_tt.errors import RunError
+from ssl_tt.data.windows import Window, Windows
+from ssl_tt.errors import InputError, RunError
 from ssl_tt.objectives.cpc import CPC
 from ssl_tt.objectives.loss import Loss
 from ssl_tt.training.config import PretrainRecipe
@@ -19,6 +21,57 @@ from ssl_tt.training.pretrain import pretrain
 
 
 def main(path: str, run: str) -> None:
+    unreadable_windows_are_counted_over_all_processes(path, Path(run).with_name("unreadable"))
+    a_loss_that_is_no_number_on_one_process_stops_both_before_the_step(path, run)
+    print(f"stopped on rank {dist.get_rank()} of {dist.get_world_size()}\n", end="", flush=True)
+    dist.barrier()
+    os._exit(0)  # Gloo's threads abort about one interpreter in ten as it ends, after all is done (torch 2.11)
+
+
+def unreadable_windows_are_counted_over_all_processes(path: str, out: Path) -> None:
+    bad: set[int] = set()
+    read = Windows.__getitem__
+
+    def read_unless_bad(self: Windows, item: int) -> Window:
+        if self.swap_channels and item in bad:  # which those of validation are not
+            raise InputError(f"item {item} on rank {dist.get_rank()}: ü" + item * "!")
+        return read(self, item)
+
+    def run(share: float, name: str) -> str:
+        options = ["--training.steps", "6", "--training.accumulation", "1", "--training.batch_windows", "4"]
+        settings = recipe.load(path, PretrainRecipe, [*options, "--data.max_unreadable_share", str(share)])
+        try:
+            pretrain(settings, out / name, quiet=True)
+        except RunError as error:
+            return str(error)
+        return ""
+
+    def entries(name: str) -> list[dict[str, Any]]:
+        dist.barrier()
+        return [json.loads(line) for line in (out / name / "quarantine.jsonl").read_text().splitlines()]
+
+    Windows.__getitem__ = read_unless_bad  # type: ignore[method-assign]
+    bad |= {3, 9}  # step 0 on the second process, step 2 on the first
+    for _ in range(2):  # the second time the run is over, and its list is only read
+        assert run(0.5, "many") == ""
+        assert [(each["item"], each["error"]) for each in entries("many")] == [
+            (3, "item 3 on rank 1: ü!!!"),
+            (9, "item 9 on rank 0: ü!!!!!!!!!"),
+        ]
+    assert all(Path(each["path"]).stem == each["conversation"] for each in entries("many"))
+    assert json.loads((out / "many" / "cost.json").read_text())["unreadable_windows"] == 2
+    # One of the 20 windows of the epoch may be bad: the one of each process makes two.
+    assert "2 of 20 windows of epoch 0 cannot be read, more than the share of 0.05; the last: item 9" in run(
+        0.05, "few"
+    )
+    assert len(entries("few")) == 2
+    # Whatever the second process draws at first.
+    bad |= set(range(20)) if dist.get_rank() else set()
+    assert "stopped at step 0: whatever window is drawn cannot be read" in run(1.0, "none")
+    Windows.__getitem__ = read  # type: ignore[method-assign]
+
+
+def a_loss_that_is_no_number_on_one_process_stops_both_before_the_step(path: str, run: str) -> None:
     settings = recipe.load(path, PretrainRecipe, ["--training.save_every_steps", "1", "--training.accumulation", "1"])
     forward = CPC.forward
     before: dict[str, torch.Tensor] = {}
@@ -43,9 +96,6 @@ def main(path: str, run: str) -> None:
     assert "the loss at step 3 is nan" in said, said
     assert re.search(r"items 12 \(.* s\), 13 \(.* s\), 14 \(.* s\), 15 \(conversation-\d at \d\.\d\d s\)", said), said
     assert all(torch.equal(value, before[name]) for name, value in objectives[0].state_dict().items())
-    print(f"stopped on rank {dist.get_rank()} of {dist.get_world_size()}\n", end="", flush=True)
-    dist.barrier()
-    os._exit(0)  # Gloo's threads abort about one interpreter in ten as it ends, after all is done (torch 2.11)
 
 
 if __name__ == "__main__":
