@@ -33,6 +33,8 @@ class Settings(BaseModel):
     """What to do, for keys that do not belong here but are often given."""
 
 
+_LARGEST_BYTES = 1 << 20
+
 Model = TypeVar("Model", bound=Settings)
 Node = dict[str, Any]  # a node of a JSON schema
 
@@ -90,17 +92,27 @@ def read_table(path: Path | str) -> dict[str, Any]:
     """The tables of a TOML file; InputError if it is missing, no text or no TOML."""
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            content = file.read(_LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError(f"recipe {path}: no such file; expected a recipe in TOML, such as recipes/demo.toml") from None
+    except IsADirectoryError:
+        raise InputError(f"recipe {path}: a folder; expected a recipe in TOML") from None
+    if len(content) > _LARGEST_BYTES:
+        raise InputError(f"recipe {path}: more than {_LARGEST_BYTES} bytes; expected a recipe in TOML, of a few pages")
+    try:
+        table = tomllib.loads(content.decode())
+        json.dumps(table, default=str)  # which a whole number of thousands of digits cannot become
     except tomllib.TOMLDecodeError as error:
         what, _, where = str(error).partition(" (at ")
         where = where.rstrip(")") or "end of file"
         raise InputError(f"recipe {path}: {where}: not TOML ({what}); mend that line") from None
     except UnicodeDecodeError:
         raise InputError(f"recipe {path}: not a text file; expected a recipe in TOML") from None
-    except FileNotFoundError:
-        raise InputError(f"recipe {path}: no such file; expected a recipe in TOML, such as recipes/demo.toml") from None
-    except IsADirectoryError:
-        raise InputError(f"recipe {path}: a folder; expected a recipe in TOML") from None
+    except RecursionError:
+        raise InputError(f"recipe {path}: tables in tables without end; expected a recipe in TOML") from None
+    except ValueError as error:
+        raise InputError(f"recipe {path}: a number or date that is none ({error}); mend it") from None
+    return table
 
 
 def dump(model: Settings) -> str:

@@ -189,6 +189,20 @@ def test_broken_toml_is_told_with_its_line(write: Any) -> None:
     assert refused(path, Everything).startswith(f"recipe {path}: line 2, column 8: not TOML")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = " + "[" * 100_000, "tables in tables without end"),
+        ("a = " + "9" * 5000, "a number or date that is none"),
+        ("rate = 0x" + "f" * 4500, "a number or date that is none"),
+        ("#" * (1 << 20) + "\n", "more than 1048576 bytes"),
+    ],
+)
+def test_a_recipe_made_to_break_the_reader_is_refused(text: str, said: str, write: Any) -> None:
+    path = write(text)
+    assert refused(path, Everything).startswith(f"recipe {path}: {said}")
+
+
 def test_what_is_no_recipe_at_all_is_told(tmp_path: Path) -> None:
     binary = tmp_path / "audio.wav"
     binary.write_bytes(bytes(range(256)))

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 
 from ssl_tt.data.atomic import atomically
-from ssl_tt.data.conversation import MAX_CHANNELS, Conversation
+from ssl_tt.data.conversation import MAX_CHANNELS, SAMPLE_RATES_HZ, Conversation
 from ssl_tt.errors import InputError
 from ssl_tt.timebase import resampled_length, samples, seconds
 
@@ -77,8 +77,13 @@ def _probe(path: Path, size: int, mtime_ns: int) -> Header:
         raise InputError(f"{path}: truncated: {cut}; fetch the file again, or rewrite it if it came from a pipe")
     if header.channels > MAX_CHANNELS:
         raise InputError(f"{path}: {header.channels} channels, expected at most {MAX_CHANNELS} (one a speaker)")
-    if header.sample_rate_hz <= 0 or header.n_samples <= 0:
-        raise InputError(f"{path}: {header.n_samples} samples at {header.sample_rate_hz} Hz, expected some audio")
+    lowest, highest = SAMPLE_RATES_HZ
+    if not lowest <= header.sample_rate_hz <= highest:
+        raise InputError(
+            f"{path}: {header.sample_rate_hz} Hz, expected {lowest} to {highest}: damaged header, fetch the file again"
+        )
+    if header.n_samples <= 0:
+        raise InputError(f"{path}: {header.n_samples} samples, expected some audio")
     if header.n_samples * header.channels > size * _MOST_SAMPLES_A_BYTE:
         raise InputError(
             f"{path}: the header claims {header.duration_seconds / 3600:.0f} hours, more than {size} bytes can hold: "

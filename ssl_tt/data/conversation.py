@@ -15,6 +15,12 @@ from ssl_tt.timebase import frame_edges
 MAX_CHANNELS = 64
 """More channels than any conversation has speakers: what claims more is refused before anything is allocated."""
 
+MAX_SECONDS = 7 * 24 * 3600
+"""Longer than any conversation, and short enough for an array of its frames."""
+
+SAMPLE_RATES_HZ = (1_000, 384_000)
+"""Lowest and highest rate of a recording: beyond them resampling takes absurd filters, or makes absurd audio."""
+
 Split = Literal["train", "validation", "test"]
 
 # Manifests round to the millisecond: a segment may end this much after the audio.
@@ -87,12 +93,13 @@ class Conversation:
             raise self._wrong(f"{len(self.speakers)} speakers for {self.channels} channels, expected one a channel")
         if len(set(self.speakers)) < self.channels or not all(self.speakers):
             raise self._wrong(f"speakers {', '.join(map(repr, self.speakers))}, expected another name for each channel")
-        if not (math.isfinite(self.duration_seconds) and self.duration_seconds > 0):
-            raise self._wrong(f"duration {self.duration_seconds} s, expected more than 0")
+        if not 0 < self.duration_seconds <= MAX_SECONDS:
+            raise self._wrong(f"duration {self.duration_seconds} s, expected more than 0 and at most {MAX_SECONDS}")
         if (self.audio is None) != (self.sample_rate_hz is None):
             raise self._wrong("audio and sample_rate_hz go together: give both, or neither for annotation alone")
-        if self.sample_rate_hz is not None and self.sample_rate_hz <= 0:
-            raise self._wrong(f"sample rate {self.sample_rate_hz} Hz, expected more than 0")
+        lowest, highest = SAMPLE_RATES_HZ
+        if self.sample_rate_hz is not None and not lowest <= self.sample_rate_hz <= highest:
+            raise self._wrong(f"sample rate {self.sample_rate_hz} Hz, expected {lowest} to {highest}")
         if self.segments is not None:
             if len(self.segments) != self.channels:
                 raise self._wrong(f"segments of {len(self.segments)} speakers for {self.channels} channels")

@@ -124,20 +124,29 @@ class Windows(Dataset[Window]):
         """Windows of an epoch."""
         return self._ends[-1]
 
-    def __getitem__(self, item: int) -> Window:
-        """Window number `item`, counted over all epochs."""
+    def place(self, item: int) -> tuple[Conversation, float]:
+        """The conversation that a window is from, and the second at which it begins."""
+        number, start, _ = self._drawn(item)
+        return self.conversations[number], seconds(start, self.sample_rate_hz)
+
+    def _drawn(self, item: int) -> tuple[int, int, np.random.Generator]:
+        """Place of the conversation, first sample, and what draws the rest of the window."""
         epoch, index = divmod(item, len(self))
         slot = permuted(index, len(self), self.seed, epoch)
         number = bisect_right(self._ends, slot)
-        conversation, count = self.conversations[number], self._counts[number]
+        count = self._counts[number]
         stretch = slot - (self._ends[number] - count)
 
         draw = np.random.default_rng((self.seed, epoch, index))
         # n stretches over the places where a window may start: the first sample to the last that leaves room for it.
         places = self._lengths[number] - self.window_samples + 1
         start = int((stretch + draw.random()) * places / count)
-        start -= start % self.step_samples
-        start_seconds = seconds(start, self.sample_rate_hz)
+        return number, start - start % self.step_samples, draw
+
+    def __getitem__(self, item: int) -> Window:
+        """Window number `item`, counted over all epochs."""
+        number, start, draw = self._drawn(item)
+        conversation, start_seconds = self.conversations[number], seconds(start, self.sample_rate_hz)
         order = draw.permutation(conversation.channels) if self.swap_channels else slice(None)
 
         heard = self._read(conversation, start)

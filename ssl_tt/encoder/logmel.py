@@ -31,8 +31,12 @@ def mel_filterbank(n_fft: int, mel_bands: int, low_hz: float, high_hz: float, sa
     def mel(hz: float) -> float:
         return 2595 * math.log10(1 + hz / 700)
 
-    edges_hz = 700 * (10 ** (torch.linspace(mel(low_hz), mel(high_hz), mel_bands + 2, dtype=torch.float64) / 2595) - 1)
-    bins_hz = torch.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
+    def spaced(first: float, last: float, count: int) -> Tensor:
+        # On the CPU whatever the default device, which may be one without memory.
+        return torch.linspace(first, last, count, dtype=torch.float64, device="cpu")
+
+    edges_hz = 700 * (10 ** (spaced(mel(low_hz), mel(high_hz), mel_bands + 2) / 2595) - 1)
+    bins_hz = spaced(0, sample_rate_hz / 2, n_fft // 2 + 1)[:, None]
     left, peak, right = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     return torch.minimum((bins_hz - left) / (peak - left), (right - bins_hz) / (right - peak)).clamp(min=0)
 

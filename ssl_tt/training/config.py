@@ -48,6 +48,8 @@ class TrainingConfig(Settings):
     """Training ends early after so many validations in a row without a new best; 0: never."""
     save_every_steps: Annotated[int, Field(ge=1)] = 500
     """Steps between checkpoints."""
+    keep_checkpoints: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Newest checkpoints that are kept; the best is kept beside them."""
     log_every_steps: Annotated[int, Field(ge=1)] = 20
     """Steps between lines of the log."""
     workers: Annotated[int, Field(ge=0, le=64)] = 0

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import load as tensors_from_bytes
 
 from ssl_tt import recipe as recipes
 from ssl_tt import timebase
@@ -16,7 +15,7 @@ from ssl_tt.data.windows import Windows
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.receptive_field import check_window, receptive_field
 from ssl_tt.errors import InputError
-from ssl_tt.training import checkpoint, loop, processes
+from ssl_tt.training import checkpoint, loop, processes, tensors
 from ssl_tt.training.config import FinetuneRecipe
 from ssl_tt.training.feature_windows import FeatureCache, FeatureWindows
 from ssl_tt.training.labelled import drawn
@@ -119,9 +118,7 @@ def load_task(path: Path | str, which: Literal["best", "last"] = "best") -> Task
     """
     run, found = checkpoint.located(Path(path), which)
     settings = recipes.load(run / "recipe.toml", FinetuneRecipe)
-    with torch.random.fork_rng(devices=[]):
-        task = Task(settings.training, Encoder(settings.encoder))
-    task.load_state_dict(tensors_from_bytes((found / "model.safetensors").read_bytes()))
+    task = tensors.rebuilt(lambda: Task(settings.training, Encoder(settings.encoder)), found / checkpoint.MODEL)
     return task.eval().requires_grad_(False)
 
 

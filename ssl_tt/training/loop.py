@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -32,7 +33,9 @@ from ssl_tt.errors import InputError, RunError, StoppedEarly
 from ssl_tt.objectives.objective import Objective
 from ssl_tt.training import checkpoint, processes
 from ssl_tt.training.config import RunRecipe, TrainingConfig
+from ssl_tt.training.journal import cut_back
 from ssl_tt.training.layers import Layer
+from ssl_tt.training.quarantine import Quarantine, Unreadable, of_all_processes
 from ssl_tt.training.task import Task
 
 Item = TypeVar("Item")
@@ -57,8 +60,9 @@ def train(
     layers: parameters that learn at rates and from steps of their own; all alike if none are given. Training ends
     early once `training.patience` validations have not been better than the best before them.
 
-    StoppedEarly after SIGTERM, SIGINT or SIGUSR1, once the step is done and its checkpoint written. RunError if the
-    loss is not finite, the disk is full or too many windows cannot be read.
+    StoppedEarly after SIGTERM, SIGINT or SIGUSR1, once the step is done and its checkpoint written; another such signal
+    ends the process at once. RunError, on all processes, if the loss is not finite or too many windows cannot be read;
+    also if the disk is full or the run's folder has gone.
     """
     config = recipe.training
 
@@ -83,19 +87,22 @@ def train(
     resumed = checkpoint.newest(run)
     processes.agree(data=data_digest, checkpoint="" if resumed is None else checkpoint.identity(resumed))
     if resumed is not None:
-        model_tensors, optimizer_tensors, state = checkpoint.read(resumed)
+        state = checkpoint.read_state(resumed)
         if state["data"] != data_digest:
             raise InputError(
                 f"{run}: its conversations, or the encoder under its head, have changed since; choose another --out"
             )
-        objective.load_state_dict(model_tensors)
+        if state["step"] > config.steps:
+            raise InputError(f"{resumed}: beyond the {config.steps} steps of its recipe; take another checkpoint")
+        checkpoint.restore_model(objective, resumed)
     model, optimizer = accelerator.prepare(objective, optimizer)
     if resumed is not None:
-        checkpoint.restore_optimizer(optimizer, optimizer_tensors)
+        checkpoint.restore_optimizer(optimizer, resumed)
     first_step = step = state["step"]
 
     # --- Data and logs
-    quarantine = _Quarantine(run / "quarantine.jsonl", windows, recipe, first_step)
+    first_item, writes = first_step * config.batch_windows, accelerator.is_main_process
+    quarantine = Quarantine(run, windows, recipe.data.max_unreadable_share, first_item, writes=writes)
     reader = batches(windows, recipe, first_step, rank, world)
     of_validation = _validation(validation, config, rank, world)
     metrics = _Metrics(run, first_step if resumed else None, enabled=accelerator.is_main_process)
@@ -111,7 +118,7 @@ def train(
     since_log: dict[str, float] = state["since_log"]
     lap, cpu_lap = time.perf_counter(), time.process_time()
 
-    with _stop_requests() as stop_requested, metrics, progress:
+    with _stop_requests() as stop_requested, metrics, progress, _readers_watched():
         while True:
             last = step == config.steps
             stop = _any_rank(accelerator, stop_requested())
@@ -123,7 +130,8 @@ def train(
                 scores = _validate(objective, of_validation, accelerator, recipe.seed)
                 metrics.write(step, "validation", scores)
                 if not math.isfinite(scores["loss"]):
-                    raise RunError(f"{run}: the validation loss at step {step} is {scores['loss']}; lower the rate")
+                    items = list(range(of_validation.n_windows))
+                    raise RunError(_not_finite("validation loss", scores["loss"], step, items, validation, run))
                 if scores["loss"] < state["best"]["loss"]:
                     state["best"] = {"step": step, "loss": scores["loss"]}
                     due = True
@@ -139,10 +147,16 @@ def train(
                 lap, cpu_lap = time.perf_counter(), time.process_time()
             if due and not (resumed and step == first_step):
                 state["since_log"] = since_log
+                failed: RunError | None = None
                 if accelerator.is_main_process:
-                    metrics.flush()
-                    checkpoint.save(run, step, objective.state_dict(), checkpoint.optimizer_tensors(optimizer), state)
-                accelerator.wait_for_everyone()
+                    try:
+                        metrics.flush()
+                        moments = checkpoint.optimizer_tensors(optimizer)
+                        checkpoint.save(run, step, objective.state_dict(), moments, state, config.keep_checkpoints)
+                    except RunError as error:
+                        failed = error
+                if _any_rank(accelerator, failed is not None):  # for which the others have waited
+                    raise failed or RunError(f"{run}: the first process cannot write step {step}, and says why")
             if last:
                 break
             if stop:
@@ -158,29 +172,36 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
             means: dict[str, float] = {}
+            drawn: list[Tensor] = []
             for _ in range(config.accumulation):
                 asked = time.perf_counter()
                 batch, unreadable = next(reader)
                 waited += time.perf_counter() - asked
-                quarantine.add(unreadable)
+                if _any_rank(accelerator, bool(unreadable)):
+                    quarantine.add(of_all_processes(accelerator, unreadable))
+                if _any_rank(accelerator, batch is None) or batch is None:
+                    raise RunError(
+                        f"{run}: stopped at step {step}: whatever window is drawn cannot be read ({run}/"
+                        "quarantine.jsonl); is the storage there? The same command goes on from the last checkpoint"
+                    )
+                drawn.append(batch.item)
                 with accelerator.accumulate(model):
                     loss = model(_on(batch, accelerator.device))
-                    finite = bool(torch.isfinite(loss.total))
-                    if _any_rank(accelerator, not finite):  # all stop: one that went on would wait for the others
-                        raise RunError(
-                            f"{run}: the loss of another process at step {step} is not finite, before the weights were "
-                            "touched; its own message names the items"
-                            if finite
-                            else _not_finite("loss", loss.total.item(), step, batch, windows, run)
-                        )
+                    # all stop: one that went on would wait for the others
+                    if _any_rank(accelerator, not torch.isfinite(loss.total)):
+                        losses = accelerator.gather(loss.total.detach().reshape(1)).tolist()
+                        items = _items(accelerator, drawn[-1:])
+                        worst = next(value for value in losses if not math.isfinite(value))
+                        raise RunError(_not_finite("loss", worst, step, items, windows, run))
                     accelerator.backward(loss.total)
                     for name, value in {"loss": loss.total, **loss.parts}.items():
                         means[name] = means.get(name, 0.0) + float(value.detach()) / config.accumulation
                     if accelerator.sync_gradients:
                         _leave_out_waiting(optimizer, step)
                         norm = float(accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip))
-                        if not math.isfinite(norm):
-                            raise RunError(_not_finite("norm of the gradient", norm, step, batch, windows, run))
+                        if not math.isfinite(norm):  # of all processes' gradients, so it is that of each
+                            items = _items(accelerator, drawn)
+                            raise RunError(_not_finite("norm of the gradient", norm, step, items, windows, run))
                     optimizer.step()
                     optimizer.zero_grad()
             objective.after_optimizer_step()
@@ -211,7 +232,7 @@ def train(
             progress.update()
 
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # leaves the objective as it was given
-    return {**state, "step": step}
+    return {**state, "step": step, "unreadable_windows": len(quarantine)}
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -291,32 +312,34 @@ def _any_rank(accelerator: Accelerator, here: bool) -> bool:
     return bool(accelerator.reduce(torch.tensor(float(here), device=accelerator.device), "sum") > 0)
 
 
-def _not_finite(what: str, value: float, step: int, batch: Batch, windows: Windows, run: Path) -> str:
-    names = sorted({windows.conversations[int(number)].id for number in batch.conversation})
+def _items(accelerator: Accelerator, drawn: Sequence[Tensor]) -> list[int]:
+    """Items of batches of all processes."""
+    found: list[int] = accelerator.gather(torch.cat(list(drawn)).to(accelerator.device)).tolist()
+    return found
+
+
+def _not_finite(what: str, value: float, step: int, items: Sequence[int], windows: Windows, run: Path) -> str:
+    places = {item: windows.place(item) for item in items}
+    named = (f"{item} ({conversation.id} at {start:.2f} s)" for item, (conversation, start) in places.items())
     return (
-        f"{run}: the {what} at step {step} is {value}, before the weights were touched; items {batch.item.tolist()} "
-        f"of conversations {', '.join(names)}: look at them, or lower training.learning_rate"
+        f"{run}: the {what} at step {step} is {value}, before the weights were touched; items {', '.join(named)}: look "
+        "at them, or lower training.learning_rate"
     )
 
 
 # --- Data ------------------------------------------------------------------------------------------------------------
 
 
-class Unreadable(NamedTuple):
-    """A window that could not be read, and the item in whose place it was tried."""
+class _Readable(Dataset[tuple[Window | None, list[Unreadable]]]):
+    """Windows, with another one in place of each that cannot be read: which one is a function of (seed, item).
 
-    item: int
-    drawn_for: int
-    error: str
-
-
-class _Readable(Dataset[tuple[Window, list[Unreadable]]]):
-    """Windows, with another one in place of each that cannot be read: which one is a function of (seed, item)."""
+    None where eight in a row cannot be read. Nothing is raised: what a reader process raises comes as a traceback.
+    """
 
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
 
-    def __getitem__(self, item: int) -> tuple[Window, list[Unreadable]]:
+    def __getitem__(self, item: int) -> tuple[Window | None, list[Unreadable]]:
         unreadable: list[Unreadable] = []
         candidate = item
         for attempt in range(8):
@@ -327,17 +350,21 @@ class _Readable(Dataset[tuple[Window, list[Unreadable]]]):
                 epoch = item // len(self.windows)
                 other = _draw_seed(self.windows.seed, item, attempt) % len(self.windows)
                 candidate = epoch * len(self.windows) + other
-        raise InputError(f"{unreadable[0].error} (and {len(unreadable) - 1} windows drawn in its place are no better)")
+        return None, unreadable
 
 
-def _collate(windows: list[tuple[Window, list[Unreadable]]]) -> tuple[Batch, list[Unreadable]]:
-    return collate([window for window, _ in windows]), [each for _, unreadable in windows for each in unreadable]
+def _collate(read: list[tuple[Window | None, list[Unreadable]]]) -> tuple[Batch | None, list[Unreadable]]:
+    windows = [window for window, _ in read if window is not None]
+    batch = collate(windows) if len(windows) == len(read) else None
+    return batch, [each for _, unreadable in read for each in unreadable]
 
 
 def batches(
     windows: Windows, recipe: RunRecipe, first_step: int, rank: int, world: int
-) -> Iterator[tuple[Batch, list[Unreadable]]]:
+) -> Iterator[tuple[Batch | None, list[Unreadable]]]:
     """Batches of this process from a step on: window i of step s is global item s * batch_windows + i.
+
+    None in the place of a batch that cannot be read, whatever is drawn.
 
     Without worker processes a thread reads the next batch while this one is trained on.
     """
@@ -406,33 +433,18 @@ def _ignore_signals(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-class _Quarantine:
-    """Windows that could not be read, listed in a file of the run; RunError when they are too many of an epoch."""
-
-    def __init__(self, path: Path, windows: Windows, recipe: RunRecipe, first_step: int) -> None:
-        self._path = path
-        self._epoch_windows = len(windows)
-        self._share = recipe.data.max_unreadable_share
-        first_item = first_step * recipe.training.batch_windows
-        entries = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        # Those drawn after the checkpoint will be met again.
-        kept = [entry for entry in entries if entry["drawn_for"] < first_item]
-        self._items = {entry["item"] for entry in kept}
-        if len(kept) < len(entries):
-            path.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-
-    def add(self, unreadable: list[Unreadable]) -> None:
-        for each in unreadable:
-            with self._path.open("a") as file:
-                file.write(json.dumps(each._asdict()) + "\n")
-            self._items.add(each.item)
-            epoch = each.item // self._epoch_windows
-            bad = sum(item // self._epoch_windows == epoch for item in self._items)
-            if bad > self._share * self._epoch_windows:
-                raise RunError(
-                    f"{bad} of {self._epoch_windows} windows of epoch {epoch} cannot be read, more than the share of "
-                    f"{self._share:g}; the last: {each.error}; `ssl-tt check` lists them all ({self._path})"
-                )
+@contextmanager
+def _readers_watched() -> Iterator[None]:
+    """RunError for a reader process that died; torch raises wherever the loop is just then."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RunError(
+            f"a process that reads audio has died ({error}): is the memory full? Lower training.workers; the same "
+            "command goes on from the last checkpoint"
+        ) from error
 
 
 # --- Logs and signals ------------------------------------------------------------------------------------------------
@@ -443,50 +455,79 @@ class _Metrics:
 
     def __init__(self, run: Path, resumed_step: int | None, *, enabled: bool) -> None:
         self._enabled = enabled
+        self._path = run / "metrics.jsonl"
         if not enabled:
             return
-        path = run / "metrics.jsonl"
-        kept: list[str] = []
-        if resumed_step is not None and path.exists():
-            lines = path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= resumed_step]
-        path.write_text("".join(kept))
-        self._file = path.open("a")
-        self._board = SummaryWriter(
-            str(run / "tensorboard"), purge_step=None if resumed_step is None else resumed_step + 1
-        )
+        cut_back(self._path, lambda line: resumed_step is not None and line["step"] <= resumed_step, write=True)
+        with self._written():
+            self._file = self._path.open("a")
+            self._board = SummaryWriter(
+                str(run / "tensorboard"), purge_step=None if resumed_step is None else resumed_step + 1
+            )
 
     def write(self, step: int, split: str, values: dict[str, float]) -> None:
         if not self._enabled:
             return
-        self._file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
-        for name, value in values.items():
-            self._board.add_scalar(f"{split}/{name}", value, step)
+        with self._written():
+            self._file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+            for name, value in values.items():
+                self._board.add_scalar(f"{split}/{name}", value, step)
 
     def flush(self) -> None:
         if self._enabled:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._board.flush()
+            with self._written():
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._board.flush()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{self._path}: metrics cannot be written ({error.strerror or error}); free some space, see that the "
+                "folder is there, and give the same command to go on"
+            ) from error
 
     def __enter__(self) -> "_Metrics":
+        self._print_traceback = threading.excepthook
+        threading.excepthook = self._in_thread
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if self._enabled:
-            self._file.close()
-            self._board.close()
+    def _in_thread(self, failed: threading.ExceptHookArgs) -> None:
+        """What TensorBoard's thread cannot write comes again from the next write here: once is enough."""
+        if not isinstance(failed.exc_value, OSError):
+            self._print_traceback(failed)
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        threading.excepthook = self._print_traceback
+        if not self._enabled:
+            return
+        # What already fails has said why: that closing fails too is no news.
+        with nullcontext() if kind is None else suppress(RunError):
+            for opened in (self._file, self._board):
+                with self._written():
+                    opened.close()
+
+
+# torchrun and Slurm hand a signal on that the process has had by itself: so soon after the first it is the same one.
+_SAME_SIGNAL_SECONDS = 1.0
 
 
 @contextmanager
 def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM, SIGINT or SIGUSR1 has come; a second Ctrl-C interrupts at once."""
-    received: list[int] = []
+    """Whether SIGTERM, SIGINT or SIGUSR1 has come; another one, a second later or more, ends the process at once.
+
+    Ended so, it has the exit code of a shell for a process that was killed: 143, 130 or 138.
+    """
+    received: list[float] = []
 
     def note(number: int, frame: object) -> None:
-        if number == signal.SIGINT and received:
-            raise KeyboardInterrupt
-        received.append(number)
+        if received and time.monotonic() - received[0] >= _SAME_SIGNAL_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        received.append(time.monotonic())
 
     if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
         yield lambda: False

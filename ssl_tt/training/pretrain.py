@@ -18,6 +18,7 @@ from torch import Tensor
 from ssl_tt import __version__
 from ssl_tt import recipe as recipes
 from ssl_tt.data.atomic import atomically
+from ssl_tt.data.contained import check_contained
 from ssl_tt.data.conversation import Conversation, Split
 from ssl_tt.data.windows import Windows
 from ssl_tt.encoder.encoder import Encoder
@@ -34,7 +35,7 @@ STATISTICS_WINDOWS = 256
 """Windows whose features give the front end's fixed mean and deviation; with 4 s and two channels, half an hour."""
 
 # Fields that may differ when a run goes on: they change no bit of the weights (where a pretrained run lies does not).
-_FREE = {"training.workers", "run"}
+_FREE = {"training.workers", "training.keep_checkpoints", "run"}
 
 _PACKAGES = ("accelerate", "numpy", "scipy", "soundfile", "safetensors", "pydantic")
 
@@ -78,7 +79,8 @@ def cost(recipe: PretrainRecipe, encoder: Encoder, splits: Splits, state: dict[s
     """What a run cost. Hours are those of the recordings; seconds of audio, as in MACs a second, of single channels.
 
     Seconds of audio and CPU seconds are those of all processes of the run, with all their threads, but not of the
-    workers that read for them.
+    workers that read for them. Windows that could not be read were replaced
+    by others.
     """
     field = receptive_field(encoder)
     return {
@@ -90,6 +92,7 @@ def cost(recipe: PretrainRecipe, encoder: Encoder, splits: Splits, state: dict[s
         "pretrain_audio_hours": sum(conversation.duration_seconds for conversation in splits["train"]) / 3600,
         "pretrain_seconds": state["seconds"],
         "pretrain_cpu_seconds": state["cpu_seconds"],
+        "unreadable_windows": state["unreadable_windows"],
     }
 
 
@@ -108,7 +111,8 @@ def keep_freed_memory() -> None:
 
 
 def claim(out: Path, recipe: RunRecipe) -> None:
-    """Make `out` the run directory of the recipe; InputError if it is something else's."""
+    """Make `out` the run directory of the recipe; InputError if it is something else's, or a link leads out of it."""
+    check_contained(out)
     path = out / "recipe.toml"
     # Looked at before the recipe is: whatever another process of this run has put there came after its recipe, and
     # hidden files are those that it is about to rename.

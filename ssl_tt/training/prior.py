@@ -12,14 +12,13 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 from tqdm import tqdm
@@ -28,13 +27,14 @@ from ssl_tt import recipe as recipes
 from ssl_tt import timebase
 from ssl_tt.data.atomic import atomically
 from ssl_tt.data.audio import write_wav
+from ssl_tt.data.manifest import read_line
 from ssl_tt.data.windows import Window, Windows, permuted
 from ssl_tt.errors import InputError
 from ssl_tt.objectives.config import PriorConfig
 from ssl_tt.objectives.prior import Prior
 from ssl_tt.objectives.vqvae import VQVAE
 from ssl_tt.objectives.vqvae2 import VQVAE2
-from ssl_tt.training import checkpoint, loop
+from ssl_tt.training import checkpoint, loop, tensors
 from ssl_tt.training.config import PretrainRecipe, TrainingConfig
 from ssl_tt.training.corpora import conversations
 from ssl_tt.training.pretrain import training_windows
@@ -240,14 +240,14 @@ def sample(run: Path, seconds: float) -> Path:
     known = _known(folder)
     if known.get("checkpoint") != identity:
         raise InputError(f"{folder}: no prior of the run's best checkpoint; train it by `ssl-tt prior`")
-    config = PriorConfig.model_validate_json(json.dumps(known["settings"]))
+    config = read_line(PriorConfig, json.dumps(known.get("settings")).encode(), f"{folder / 'prior.json'}: settings")
     generator = torch.Generator().manual_seed(config.seed)
     drawn: Codes = {}
     for name, coarser in objective.code_levels.items():
         given = None if coarser is None else drawn[coarser]
         size, groups = objective.config.codes, objective.config.groups
-        prior = Prior(config, size, None if coarser is None else size, groups).eval()
-        prior.load_state_dict(tensors_from_bytes((folder / f"{name}.safetensors").read_bytes()))
+        new = partial(Prior, config, size, None if coarser is None else size, groups)
+        prior = tensors.rebuilt(new, folder / f"{name}.safetensors").eval()
         slow = name in objective.code_levels.values()  # another level is known by it
         drawn[name] = prior.sample(1, frames // cycle if slow else frames, generator, given)
         with atomically(folder / f"{name}.npy") as file:
@@ -279,8 +279,13 @@ def _run(run: Path) -> tuple[Autoencoder, str]:
 
 def _known(folder: Path) -> dict[str, Any]:
     path = folder / "prior.json"
-    found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
-    return found
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: no JSON ({error}): remove {folder} to train the prior anew") from error
+    return found if isinstance(found, dict) else {}
 
 
 def _listed(perplexities: Sequence[float]) -> str:

@@ -263,3 +263,11 @@ def test_blocks_make_the_same_bytes_as_the_whole(tmp_path: Path) -> None:
     write_wav(tmp_path / "whole.wav", noise(), RATE_HZ)
     write_wav_blocks(tmp_path / "blocks.wav", np.array_split(noise(), 7, axis=1), 2, RATE_HZ)
     assert (tmp_path / "blocks.wav").read_bytes() == (tmp_path / "whole.wav").read_bytes()
+
+
+@pytest.mark.parametrize("rate_hz", [1, 999, 384_001, 2_147_483_647])
+def test_a_rate_that_no_recording_has_is_refused_before_it_is_resampled(rate_hz: int, tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    soundfile.write(path, noise(seconds=0.1).T, rate_hz)
+    with pytest.raises(InputError, match=rf"{rate_hz} Hz, expected 1000 to 384000: damaged header"):
+        read(path, sample_rate_hz=RATE_HZ)

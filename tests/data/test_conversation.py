@@ -1,5 +1,6 @@
 """A conversation cannot contradict itself, and its activity is where half of a frame is speech."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,11 @@ VALID: dict[str, Any] = {
         ({"channels": 1, "speakers": ("ann",), "segments": None}, True, ""),
         ({"duration_seconds": 0.0}, False, "expected more than 0"),
         ({"duration_seconds": float("inf")}, False, "expected more than 0"),
+        ({"duration_seconds": float("nan")}, False, "expected more than 0"),
+        ({"duration_seconds": 1e15}, False, "1000000000000000.0 s, expected more than 0 and at most 604800"),
+        ({"audio": Path("call.wav"), "sample_rate_hz": 8000}, True, ""),
+        ({"audio": Path("call.wav"), "sample_rate_hz": 999}, False, "999 Hz, expected 1000 to 384000"),
+        ({"audio": Path("call.wav"), "sample_rate_hz": 1 << 31}, False, "2147483648 Hz, expected 1000 to 384000"),
         ({"sample_rate_hz": 16000}, False, "audio and sample_rate_hz go together"),
         ({"id": ""}, False, "empty id"),
     ],

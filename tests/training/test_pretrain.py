@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ssl_tt import recipe
 from ssl_tt.data.augmentation import augment, row_generators
@@ -152,6 +153,27 @@ def test_two_processes_may_claim_a_folder_at_once(
         claim(run, settings("--training.steps", "20"))
 
 
+def test_nothing_is_written_through_a_link_out_of_the_run(settings: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    claim(run, settings())
+    (tmp_path / "mine").write_text("mine")
+    (run / "metrics.jsonl").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match=r"metrics\.jsonl: a link to .*mine, out of "):
+        pretrain(settings(), run, quiet=True)
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_run_may_keep_another_number_of_checkpoints_when_it_goes_on(settings: Any, tmp_path: Path) -> None:
+    run = pretrain(settings("--training.save_every_steps", "2"), tmp_path / "run", quiet=True)
+    assert len(list((run / "checkpoints").iterdir())) in (2, 3)  # two, and the best
+    shutil.rmtree(checkpoint.find(run, "last"))
+    options = ["--training.save_every_steps", "2", "--training.keep_checkpoints", "1"]
+    run = pretrain(settings(*options), run, quiet=True)
+    state = checkpoint.read_state(checkpoint.find(run, "last"))
+    kept = {10, state["best"]["step"]}
+    assert {int(path.name[5:]) for path in (run / "checkpoints").iterdir()} == kept
+
+
 def test_other_conversations_under_the_same_recipe_are_refused(
     settings: Any, tiny_corpus: Path, tmp_path: Path
 ) -> None:
@@ -202,6 +224,10 @@ def test_an_unreadable_file_is_quarantined_and_its_windows_replaced(
     entries = [json.loads(line) for line in (run / "quarantine.jsonl").read_text().splitlines()]
     assert entries
     assert all("broken.wav" in entry["error"] for entry in entries)
+    assert {entry["path"] for entry in entries} == {str(tmp_path / "broken.wav")}
+    assert {entry["conversation"] for entry in entries} == {splits["train"][0].id}
+    unreadable = json.loads((run / "cost.json").read_text())["unreadable_windows"]
+    assert unreadable == len({entry["item"] for entry in entries})
     assert metrics(run)[-1]["step"] == 10
 
 
@@ -236,11 +262,13 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(
         return loss._replace(total=loss.total * math.nan) if self.training and 12 in batch.item else loss
 
     monkeypatch.setattr(CPC, "forward", poisoned)
-    with pytest.raises(RunError, match=r"the loss at step 3 is nan.* items \[12, 13\] of conversations conversation-"):
+    with pytest.raises(
+        RunError, match=r"the loss at step 3 is nan.* items 12 \(conversation-\d at \d\.\d\d s\), 13 \(c"
+    ):
         pretrain(settings("--training.save_every_steps", "1"), tmp_path / "run", quiet=True)
-    model, _, state = checkpoint.read(checkpoint.find(tmp_path / "run", "last"))
-    assert state["step"] == 3
-    assert all(tensor.isfinite().all() for tensor in model.values())
+    last = checkpoint.find(tmp_path / "run", "last")
+    assert checkpoint.read_state(last)["step"] == 3
+    assert all(tensor.isfinite().all() for tensor in load_file(last / "model.safetensors").values())
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:

@@ -1,8 +1,10 @@
 """Run by torchrun from test_two_processes.py: each claim that fails is an assertion error on some process."""
 
 import itertools
+import json
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -14,10 +16,11 @@ import pytest
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ssl_tt import recipe
-from ssl_tt.data.windows import Batch, collate
+from ssl_tt.data.windows import Batch, Window, Windows, collate
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError, RunError, StoppedEarly
 from ssl_tt.objectives import build
@@ -59,7 +62,7 @@ def agree(tensors: dict[str, Tensor]) -> bool:
 
 def equal(*runs: str) -> bool:
     """Whether two runs have ended with the same bits."""
-    first, second = (checkpoint.read(checkpoint.find(OUT / run, "last"))[0] for run in runs)
+    first, second = (load_file(checkpoint.find(OUT / run, "last") / "model.safetensors") for run in runs)
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -90,10 +93,58 @@ def a_loss_that_is_no_number_on_one_process_stops_both_before_the_step(rank: int
 
     with called(CPC, poisoned), pytest.raises(RunError) as stopped:
         pretrain(settings("--training.save_every_steps", "1", "--training.accumulation", "1"), OUT / "nan", quiet=True)
-    said = "the loss at step 3 is nan" if rank else "another process at step 3 is not finite"
-    assert said in str(stopped.value), stopped.value
+    said = str(stopped.value)  # of both the same
+    assert "the loss at step 3 is nan" in said, said
+    assert re.search(r"items 12 \(.* s\), 13 \(.* s\), 14 \(.* s\), 15 \(conversation-\d at \d\.\d\d s\)", said), said
     assert all(torch.equal(value, before[name]) for name, value in objectives[0].state_dict().items())
     assert checkpoint.find(OUT / "nan", "last").name == "step-00000003"
+
+
+def unreadable_windows_are_counted_over_all_processes(rank: int) -> None:
+    """The list is written by one, and a share is that of the whole epoch."""
+    bad: set[int] = set()
+    training = [False]  # the corpus statistics are taken before, by each process for itself
+    read, train = Windows.__getitem__, loop.train
+
+    def read_unless_bad(self: Windows, item: int) -> Window:
+        if training[0] and self.swap_channels and item in bad:  # which those of validation are not
+            raise InputError(f"item {item} on rank {rank}: ü" + item * "!")
+        return read(self, item)
+
+    def train_then(*arguments: Any, **options: Any) -> dict[str, Any]:
+        training[0] = True
+        return train(*arguments, **options)
+
+    def run(share: float, name: str) -> str:
+        training[0] = False
+        options = ["--training.steps", "6", "--training.accumulation", "1", "--training.batch_windows", "4"]
+        try:
+            pretrain(settings(*options, "--data.max_unreadable_share", str(share)), OUT / name, quiet=True)
+        except RunError as error:
+            return str(error)
+        return ""
+
+    def entries(name: str) -> list[dict[str, Any]]:
+        dist.barrier()
+        return [json.loads(line) for line in (OUT / name / "quarantine.jsonl").read_text().splitlines()]
+
+    Windows.__getitem__, loop.train = read_unless_bad, train_then  # type: ignore[method-assign]
+    bad |= {2, 8}  # step 0 on the second process, step 2 on the first
+    for _ in range(2):  # the second time the run is over, and its list is only read
+        assert run(0.5, "many") == ""
+        found = [(each["item"], each["error"]) for each in entries("many")]
+        assert found == [(2, "item 2 on rank 1: ü!!"), (8, "item 8 on rank 0: ü!!!!!!!!")], found
+    assert all(Path(each["path"]).stem == each["conversation"] for each in entries("many"))
+    assert json.loads((OUT / "many" / "cost.json").read_text())["unreadable_windows"] == 2
+    # One of the 24 windows of the epoch may be bad: the one of each process makes two.
+    assert "2 of 24 windows of epoch 0 cannot be read, more than the share of 0.05; the last: item 8" in run(
+        0.05, "few"
+    )
+    assert len(entries("few")) == 2
+    # Whatever the second process draws at first.
+    bad |= set(range(24)) if rank else set()
+    assert "stopped at step 0: whatever window is drawn cannot be read" in run(1.0, "none")
+    Windows.__getitem__, loop.train = read, train  # type: ignore[method-assign]
 
 
 def gradients_are_those_of_the_whole_batch_in_one_process(rank: int) -> None:
@@ -114,7 +165,7 @@ def gradients_are_those_of_the_whole_batch_in_one_process(rank: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Accelerator, "clip_grad_norm_", clipped)
             run = pretrain(given, OUT / f"gradient-{objective[0]}", quiet=True)
-        first = checkpoint.read(run / "checkpoints" / "step-00000000")[0]
+        first = load_file(run / "checkpoints" / "step-00000000" / "model.safetensors")
         alone = build(given.objective, Encoder(given.encoder))
         alone.load_state_dict(first)
         windows, _ = training_windows(corpora.conversations(given)[0], given, alone.encoder)
@@ -232,6 +283,7 @@ def what_is_not_the_same_on_all_is_refused_by_all(rank: int) -> None:
 
 CLAIMS = (
     a_loss_that_is_no_number_on_one_process_stops_both_before_the_step,
+    unreadable_windows_are_counted_over_all_processes,
     gradients_are_those_of_the_whole_batch_in_one_process,
     two_epochs_train_on_every_window_once_and_validation_counts_every_window_once,
     a_process_without_a_batch_of_validation_has_its_loss_all_the_same,

@@ -1,0 +1,25 @@
+"""Folders that were made elsewhere, such as a downloaded run: nothing in them may lead out of them."""
+
+import os
+from pathlib import Path
+
+from ssl_tt.errors import InputError
+
+
+def check_contained(folder: Path) -> None:
+    """InputError if anything under a folder is a link out of it, or neither file nor folder (a pipe would never end).
+
+    So what is read or written by a name inside the folder stays inside. The folder itself may be a link.
+    """
+    home = os.path.realpath(folder)
+    for parent, folders, files in os.walk(folder):  # which follows no links
+        for name in (*folders, *files):
+            path = os.path.join(parent, name)
+            if os.path.islink(path):
+                target = os.path.realpath(path)
+                if os.path.commonpath([home, target]) != home:
+                    raise InputError(
+                        f"{path}: a link to {target}, out of {folder}: put what it means there, if you trust it"
+                    )
+            elif not (os.path.isfile(path) or os.path.isdir(path)):
+                raise InputError(f"{path}: neither file nor folder, expected nothing else in {folder}: remove it")
