@@ -438,8 +438,8 @@ def _readers_watched() -> Iterator[None]:
     """RunError for a reader process that died; torch raises wherever the loop is just then."""
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the latter two from a batch that was on its way
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise RunError(
             f"a process that reads audio has died ({error}): is the memory full? Lower training.workers; the same "

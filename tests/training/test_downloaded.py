@@ -222,6 +222,15 @@ def test_a_state_of_other_types_is_refused(change: dict[str, Any], match: str, s
         ssl_tt.load_encoder(saved.parent.parent)
 
 
+@pytest.mark.parametrize("name", ["state.json", "digests.json"])
+def test_no_more_is_read_of_a_state_than_one_can_be(name: str, saved: Path) -> None:
+    (saved / name).write_bytes((saved / name).read_bytes() + b" " * (1 << 21))  # which JSON allows
+    if name == "state.json":
+        sign(saved)
+    with pytest.raises(InputError, match=r"more than 1048576 bytes|no whole checkpoint"):
+        ssl_tt.load_encoder(saved.parent.parent)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", "[" * 100_000, '{"step": ' + "9" * 5000 + "}", " " * (1 << 21), "\xff"]
 )
