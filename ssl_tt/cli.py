@@ -95,10 +95,10 @@ class Simulate(Verb):
 class Prepare(Verb):
     """Make the manifest of a corpus on disk; bad items are left out and listed, and the exit code is then 2.
 
-    Example: ssl-tt prepare primock57 ~/primock57 --out corpora/primock57
+    Example: ssl-tt prepare primock57 ~/primock57 --out corpora/primock57 --shards
     """
 
-    corpus: Positional[Literal["folder", "primock57", "rttm"]]
+    corpus: Positional[Literal["folder", "manifest", "primock57", "rttm"]]
     """Which adapter reads it."""
     root: Positional[Path]
     """Folder of the corpus."""
@@ -106,11 +106,27 @@ class Prepare(Verb):
     """Folder for manifest.jsonl, and for audio where it must be joined."""
     detector: Literal["energy", "silero", "none"] = "energy"
     """What finds speech in conversations without segments; silero needs the extra ssl-tt[silero]."""
+    shards: bool = False
+    """Put all audio as FLAC into tar files beside the manifest, to be copied and read from anywhere. A run that was
+    killed goes on."""
+    shard_gigabytes: float = 1.0
+    """Size of a shard before compression, gigabytes; of --shards."""
+    processes: MaybeInteger = None
+    """Processes that write shards; one a core if not given."""
 
     def run(self, overrides: Sequence[str]) -> None:
-        from ssl_tt.data.prepare import prepare
+        from ssl_tt.data.prepare import prepare, prepare_shards
 
-        prepared = prepare(self.corpus, self.root, self.out, None if self.detector == "none" else self.detector)
+        detector = None if self.detector == "none" else self.detector
+        if self.shards:
+            if not 1e-6 <= self.shard_gigabytes <= 1000:
+                raise InputError(f"--shard-gigabytes {self.shard_gigabytes:g}, expected more than 0 and at most 1000")
+            if self.processes is not None and self.processes < 1:
+                raise InputError(f"--processes {self.processes}, expected 1 at least")
+            shard_bytes = round(self.shard_gigabytes * 1e9)
+            prepared = prepare_shards(self.corpus, self.root, self.out, detector, shard_bytes, self.processes)
+        else:
+            prepared = prepare(self.corpus, self.root, self.out, detector)
         print(f"{prepared.manifest}: {prepared.n_conversations} conversations")
         _list(prepared.problems, prepared.warnings, f"{prepared.manifest}: without the bad items")
 
@@ -122,15 +138,16 @@ class Check(Verb):
     Example: ssl-tt check corpora/primock57/manifest.jsonl --clean corpora/primock57/clean.jsonl
     """
 
-    manifest: Positional[Path]
-    """Manifest to check."""
+    manifest: Positional[str]
+    """Manifest to check: a path, or a URL such as s3://bucket/corpus/manifest.jsonl."""
     clean: MaybePath = None
     """Write the good conversations to this manifest."""
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt.data.manifest import check_manifest
+        from ssl_tt.data.storage import located
 
-        checked = check_manifest(self.manifest, self.clean)
+        checked = check_manifest(located(self.manifest), self.clean)
         print(f"{self.manifest}: {len(checked.good)} good conversations, {len(checked.warnings)} warnings")
         advice = f"{self.clean} holds the good ones" if self.clean else "mend them, or write the good ones with --clean"
         _list(checked.problems, checked.warnings, f"{self.manifest}: {advice}")

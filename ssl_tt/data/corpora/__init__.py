@@ -14,6 +14,7 @@ from ssl_tt.errors import InputError
 
 CORPORA = {
     "folder": "ssl_tt.data.corpora.folder",
+    "manifest": "ssl_tt.data.corpora.manifest",
     "primock57": "ssl_tt.data.corpora.primock57",
     "rttm": "ssl_tt.data.corpora.rttm",
 }
