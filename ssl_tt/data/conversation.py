@@ -15,6 +15,9 @@ from ssl_tt.timebase import frame_edges
 MAX_CHANNELS = 64
 """More channels than any conversation has speakers: what claims more is refused before anything is allocated."""
 
+MAX_SECONDS, MAX_RATE_HZ = 1e9, 2**31 - 1
+"""A longer or finer recording there is not; numbers of its samples fit 64 bits at any rate."""
+
 Split = Literal["train", "validation", "test"]
 
 # Annotators round to the millisecond: a segment may end this much after the audio.
@@ -84,12 +87,12 @@ class Conversation:
             raise self._wrong(f"{len(self.speakers)} speakers for {self.channels} channels, expected one a channel")
         if len(set(self.speakers)) < self.channels or not all(self.speakers):
             raise self._wrong(f"speakers {', '.join(map(repr, self.speakers))}, expected another name for each channel")
-        if not (math.isfinite(self.duration_seconds) and self.duration_seconds > 0):
-            raise self._wrong(f"duration {self.duration_seconds} s, expected more than 0")
+        if not 0 < self.duration_seconds <= MAX_SECONDS:
+            raise self._wrong(f"duration {self.duration_seconds} s, expected more than 0 and at most {MAX_SECONDS:g}")
         if (self.audio is None) != (self.sample_rate_hz is None):
             raise self._wrong("audio and sample_rate_hz go together: give both, or neither for annotation alone")
-        if self.sample_rate_hz is not None and self.sample_rate_hz <= 0:
-            raise self._wrong(f"sample rate {self.sample_rate_hz} Hz, expected more than 0")
+        if self.sample_rate_hz is not None and not 0 < self.sample_rate_hz <= MAX_RATE_HZ:
+            raise self._wrong(f"sample rate {self.sample_rate_hz} Hz, expected more than 0 and at most {MAX_RATE_HZ}")
         if self.segments is not None:
             if len(self.segments) != self.channels:
                 raise self._wrong(f"segments of {len(self.segments)} speakers for {self.channels} channels")

@@ -61,11 +61,12 @@ class FeatureWindows(Windows):
         cache: FeatureCache,
         seed: int,
         swap_channels: bool = False,
+        per_conversation: int = 1,
     ) -> None:
         encoder = cache.encoder
         self._cache, self._hop = cache, encoder.hop_samples
         rates = encoder.sample_rate_hz, encoder.frame_rate_hz
-        super().__init__(conversations, window_samples, *rates, seed, swap_channels, step_samples=self._hop)
+        super().__init__(conversations, window_samples, *rates, seed, swap_channels, self._hop, per_conversation)
 
     def _read(self, conversation: Conversation, start: int) -> NDArray[np.float32]:
         first = start // self._hop

@@ -58,10 +58,12 @@ def train_head(
     window_samples -= window_samples % encoder.hop_samples
 
     def windows(of: Sequence[Conversation], seed: int, swap_channels: bool) -> Windows:
+        together = recipe.data.windows_per_conversation
         if config.mode == "frozen":
             cache.fill(of)
-            return FeatureWindows(of, window_samples, cache, seed, swap_channels)
-        return Windows(of, window_samples, encoder.sample_rate_hz, encoder.frame_rate_hz, seed, swap_channels)
+            return FeatureWindows(of, window_samples, cache, seed, swap_channels, together)
+        rates = encoder.sample_rate_hz, encoder.frame_rate_hz
+        return Windows(of, window_samples, *rates, seed, swap_channels, per_conversation=together)
 
     write_json(out / "environment.json", environment())
     facts = [*audio_facts(fitted), "held out", *audio_facts(held_out), [c.segments for c in (*fitted, *held_out)]]

@@ -73,6 +73,12 @@ def train(
             f"training.batch_windows {config.batch_windows} for {config.accumulation} batches on {world} processes: "
             f"expected a multiple of {config.accumulation * world}"
         )
+    together, share = windows.per_conversation, config.batch_windows // (config.accumulation * world)
+    if share % together:
+        raise InputError(
+            f"data.windows_per_conversation {together} for the {share} windows that each of {world} processes reads at "
+            "once: expected a divisor of it"
+        )
     optimizer = adamw(objective, config, layers)
 
     # --- Resume
