@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_tt.data.atomic import flush_folder
+from ssl_tt.data.atomic import atomically, flush_folder
 from ssl_tt.data.cache import Cache, locked
 from ssl_tt.data.conversation import Conversation, Split
 from ssl_tt.data.manifest import SPLITS, deal, lines, parse_line, split_conversations, split_is_named, split_shares
@@ -109,15 +109,29 @@ class Index:
             self._check_named()
             code = self["split"]
         else:
+            code = self._dealt(validation_share, test_share, seed)
+        rows = {split: np.flatnonzero(code == number) for number, split in enumerate(SPLITS)}
+        return {split: of[np.argsort(self["place"][of])] for split, of in rows.items()}
+
+    def _dealt(self, validation_share: float, test_share: float, seed: int) -> NDArray[np.int8]:
+        """Split of each conversation, dealt once: at 600,000 groups that takes seconds."""
+        path = self._arrays / f"dealt-{validation_share}-{test_share}-{seed}.npy"
+        if not path.exists():
             shares = split_shares(validation_share, test_share)
             sizes = np.bincount(self["group"])
             first = np.full(len(sizes), len(self), dtype=np.int64)
             np.minimum.at(first, self["group"], self["place"])
-            row_at = np.argsort(self["place"])
-            dealt = deal(sizes.tolist(), [self.id(row) for row in row_at[first].tolist()], shares, seed)
-            code = np.array([SPLITS.index(split) for split in dealt])[self["group"]]
-        rows = {split: np.flatnonzero(code == number) for number, split in enumerate(SPLITS)}
-        return {split: of[np.argsort(self["place"][of])] for split, of in rows.items()}
+            names = self._ids()
+            smallest = [names[row] for row in np.argsort(self["place"])[first].tolist()]
+            dealt = deal(sizes.tolist(), smallest, shares, seed)
+            with atomically(path) as file:
+                np.save(file, np.array([SPLITS.index(split) for split in dealt], dtype=np.int8)[self["group"]])
+        code: NDArray[np.int8] = np.load(path, allow_pickle=False)
+        return code
+
+    def _ids(self) -> list[str]:
+        text, bounds = self["ids"].tobytes(), [0, *self["id_end"].tolist()]
+        return [text[start:end].decode() for start, end in pairwise(bounds)]
 
     def _check_named(self) -> None:
         """Raise InputError if a speaker is in two splits."""
