@@ -15,8 +15,11 @@ from ssl_tt.timebase import frame_edges
 MAX_CHANNELS = 64
 """More channels than any conversation has speakers: what claims more is refused before anything is allocated."""
 
-MAX_SECONDS, MAX_RATE_HZ = 1e9, 2**31 - 1
-"""A longer or finer recording there is not; numbers of its samples fit 64 bits at any rate."""
+MAX_SECONDS = 7 * 24 * 3600
+"""Longer than any conversation, and short enough for an array of its frames."""
+
+SAMPLE_RATES_HZ = (1_000, 384_000)
+"""Lowest and highest rate of a recording: beyond them resampling takes absurd filters, or makes absurd audio."""
 
 Split = Literal["train", "validation", "test"]
 
@@ -88,11 +91,12 @@ class Conversation:
         if len(set(self.speakers)) < self.channels or not all(self.speakers):
             raise self._wrong(f"speakers {', '.join(map(repr, self.speakers))}, expected another name for each channel")
         if not 0 < self.duration_seconds <= MAX_SECONDS:
-            raise self._wrong(f"duration {self.duration_seconds} s, expected more than 0 and at most {MAX_SECONDS:g}")
+            raise self._wrong(f"duration {self.duration_seconds} s, expected more than 0 and at most {MAX_SECONDS}")
         if (self.audio is None) != (self.sample_rate_hz is None):
             raise self._wrong("audio and sample_rate_hz go together: give both, or neither for annotation alone")
-        if self.sample_rate_hz is not None and not 0 < self.sample_rate_hz <= MAX_RATE_HZ:
-            raise self._wrong(f"sample rate {self.sample_rate_hz} Hz, expected more than 0 and at most {MAX_RATE_HZ}")
+        lowest, highest = SAMPLE_RATES_HZ
+        if self.sample_rate_hz is not None and not lowest <= self.sample_rate_hz <= highest:
+            raise self._wrong(f"sample rate {self.sample_rate_hz} Hz, expected {lowest} to {highest}")
         if self.segments is not None:
             if len(self.segments) != self.channels:
                 raise self._wrong(f"segments of {len(self.segments)} speakers for {self.channels} channels")

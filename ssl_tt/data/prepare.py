@@ -103,7 +103,7 @@ def ready(
     Where there is one file a speaker, they are joined into `out`/audio/ID.wav.
     """
     warnings = []
-    if "channel_files" in conversation.provenance:
+    if conversation.audio is None and "channel_files" in conversation.provenance:
         conversation = _with_joined_channels(conversation, root, out)
     if conversation.audio is not None:
         warnings = audio.warnings(conversation.audio)

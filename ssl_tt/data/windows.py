@@ -122,15 +122,20 @@ class Windows(Dataset[Window]):
         """Windows of an epoch."""
         return int(self._ends[-1]) * self.per_conversation
 
-    def __getitem__(self, item: int) -> Window:
-        """Window number `item`, counted over all epochs."""
+    def place(self, item: int) -> tuple[Conversation, float]:
+        """The conversation that a window is from, and the second at which it begins."""
+        number, start, _ = self._drawn(item)
+        return self.conversations[number], seconds(start, self.sample_rate_hz)
+
+    def _drawn(self, item: int) -> tuple[int, int, np.random.Generator]:
+        """Place of the conversation, first sample, and what draws the rest of the window."""
         epoch, index = divmod(item, len(self))
         group, member = divmod(index, self.per_conversation)
         slot = permuted(group, int(self._ends[-1]), self.seed, epoch)
         number = int(np.searchsorted(self._ends, slot, side="right"))
-        conversation = self.conversations[number]
-        groups = int(self._ends[number] - (self._ends[number - 1] if number else 0))
-        stretch, count = slot - (int(self._ends[number]) - groups) + member * groups, groups * self.per_conversation
+        first = int(self._ends[number - 1]) if number else 0
+        groups = int(self._ends[number]) - first
+        stretch, count = slot - first + member * groups, groups * self.per_conversation
 
         draw = np.random.default_rng((self.seed, epoch, index))
         # All windows of a group lie alike in their stretches, so that they keep their distance.
@@ -138,8 +143,12 @@ class Windows(Dataset[Window]):
         # n stretches over the places where a window may start: the first sample to the last that leaves room for it.
         places = int(self._lengths[number]) - self.window_samples + 1
         start = int((stretch + within) * places / count)
-        start -= start % self.step_samples
-        start_seconds = seconds(start, self.sample_rate_hz)
+        return number, start - start % self.step_samples, draw
+
+    def __getitem__(self, item: int) -> Window:
+        """Window number `item`, counted over all epochs."""
+        number, start, draw = self._drawn(item)
+        conversation, start_seconds = self.conversations[number], seconds(start, self.sample_rate_hz)
         order = draw.permutation(conversation.channels) if self.swap_channels else slice(None)
 
         heard = self._read(conversation, start)

@@ -356,7 +356,15 @@ def batches(
             prefetch_factor=4 if config.workers else None,
         )
     )
-    return loader if config.workers else _one_ahead(loader)
+    return _said_plainly(loader) if config.workers else _one_ahead(loader)
+
+
+def _said_plainly(batches: Iterator[Item]) -> Iterator[Item]:
+    """The same; what a worker process raises comes with its traceback, of which the last line is the message."""
+    try:
+        yield from batches
+    except (InputError, RunError) as error:
+        raise type(error)(str(error).rstrip().splitlines()[-1].partition("Error: ")[2]) from error
 
 
 def _one_ahead(batches: Iterator[Item]) -> Iterator[Item]:

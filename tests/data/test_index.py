@@ -161,11 +161,11 @@ def test_a_line_that_changed_meanwhile_is_noticed(tmp_path: Path, cache: Cache) 
     [
         (b"", "no conversations, expected one a line"),
         (b"{\n", "line 1: Invalid JSON"),
-        (b'{"id": "a", "channels": 1, "duration_seconds": 1e300, "speakers": ["a"]}\n', "at most 1e[+]09"),
+        (b'{"id": "a", "channels": 1, "duration_seconds": 1e300, "speakers": ["a"]}\n', "at most 604800"),
         (
             b'{"id": "a", "channels": 1, "duration_seconds": 1, "speakers": ["a"], "audio": "a.wav", '
             b'"sample_rate_hz": 99999999999999999999}\n',
-            "at most 2147483647",
+            "expected 1000 to 384000",
         ),
     ],
 )

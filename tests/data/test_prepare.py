@@ -8,7 +8,7 @@ import pytest
 from ssl_tt.data.audio import read, write_wav
 from ssl_tt.data.conversation import Segment
 from ssl_tt.data.manifest import check_manifest, read_manifest
-from ssl_tt.data.prepare import prepare
+from ssl_tt.data.prepare import prepare, prepare_shards
 from ssl_tt.errors import InputError
 
 RATE_HZ = 8000
@@ -141,3 +141,16 @@ def test_an_annotation_past_the_end_of_its_recording_is_refused(consultation: Pa
     with pytest.raises(InputError, match=r"segment 0.500 to 1.500 s of 'primock57-day1' ends after the 1.400 s"):
         prepare("primock57", consultation, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_one_file_a_speaker_is_joined_on_the_way_into_a_shard(consultation: Path, tmp_path: Path) -> None:
+    plain = prepare("primock57", consultation, tmp_path / "out")
+    shards = prepare_shards("primock57", consultation, tmp_path / "shards", processes=1)
+    again = prepare_shards("manifest", tmp_path / "shards", tmp_path / "again", processes=1)
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["manifest.jsonl", "shard-00000.tar"]
+    expected = read(read_manifest(plain.manifest)[0].audio)
+    for prepared in (shards, again):
+        (conversation,) = check_manifest(prepared.manifest).good
+        np.testing.assert_array_equal(read(conversation.audio), expected)
+    for name in ("manifest.jsonl", "shard-00000.tar"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "shards" / name).read_bytes()

@@ -10,7 +10,8 @@ from ssl_tt import recipe
 from ssl_tt.cli import main
 from ssl_tt.data.manifest import read_manifest
 from ssl_tt.data.storage import Member
-from ssl_tt.errors import InputError
+from ssl_tt.data.windows import Windows
+from ssl_tt.errors import InputError, RunError
 from ssl_tt.training import checkpoint, corpora, loop
 from ssl_tt.training.config import PretrainRecipe
 from ssl_tt.training.pretrain import pretrain
@@ -93,3 +94,20 @@ def test_negatives_of_the_same_conversation_come_from_its_other_windows(tiny_rec
 def test_groups_that_do_not_fit_a_batch_are_refused(tiny_recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"windows_per_conversation 3 for the 2 windows .* expected a divisor of it"):
         pretrain(load(tiny_recipe, "--data.windows_per_conversation", "3"), tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_storage_that_vanished_is_said_in_a_line(
+    workers: str, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def vanished(windows: Windows, item: int) -> None:
+        raise RunError("s3://bucket/shard-00000.tar: cannot be fetched after 5 retries (no route to host)")
+
+    run = tmp_path / "run"
+    monkeypatch.setattr("ssl_tt.training.pretrain.take_statistics", lambda encoder, windows: None)
+    monkeypatch.setattr(loop, "_validation_batches", lambda validation, config: [])
+    monkeypatch.setattr(loop, "_validate", lambda *given: {"loss": 1.0})
+    monkeypatch.setattr(Windows, "__getitem__", vanished)
+    assert main(["pretrain", str(tiny_recipe), "--out", str(run), "--training.workers", workers]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "s3://bucket/shard-00000.tar: cannot be fetched after 5 retries (no route to host)"
