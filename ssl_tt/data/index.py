@@ -12,7 +12,7 @@ import os
 import shutil
 import zlib
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from hashlib import blake2b, sha256
 from itertools import pairwise
@@ -25,7 +25,16 @@ from numpy.typing import NDArray
 from ssl_tt.data.atomic import atomically, flush_folder
 from ssl_tt.data.cache import Cache, locked
 from ssl_tt.data.conversation import Conversation, Split
-from ssl_tt.data.manifest import SPLITS, deal, lines, parse_line, split_conversations, split_is_named, split_shares
+from ssl_tt.data.manifest import (
+    SPLITS,
+    Line,
+    deal,
+    lines,
+    parse_line,
+    split_conversations,
+    split_is_named,
+    split_shares,
+)
 from ssl_tt.data.storage import Remote
 from ssl_tt.errors import InputError, RunError
 
@@ -280,9 +289,11 @@ def _make(manifest: Path | Remote, arrays: Path) -> None:
     partial = arrays.with_name(f"{arrays.name}.{os.getpid()}.partial")
     partial.mkdir()
     try:
+        copy = manifest
         if isinstance(manifest, Remote):
-            manifest.download(partial / "manifest.jsonl")
-        found = _read(manifest)
+            copy = partial / "manifest.jsonl"
+            manifest.download(copy)
+        found = _read(lines(copy, manifest), manifest)
         for name, values in found.items():
             with (partial / f"{name}.npy").open("wb") as file:
                 np.save(file, values, allow_pickle=False)
@@ -294,10 +305,10 @@ def _make(manifest: Path | Remote, arrays: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _read(manifest: Path | Remote) -> dict[str, NDArray[Any]]:
+def _read(of: Iterable[Line], manifest: Path | Remote) -> dict[str, NDArray[Any]]:
     columns = {name: array(kind) for name, kind in _COLUMNS.items()}
     seen: set[bytes] = set()
-    for line in lines(manifest):
+    for line in of:
         conversation = line.parse()
         name = conversation.id.encode()
         digest = blake2b(name, digest_size=16).digest()

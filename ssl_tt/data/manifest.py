@@ -77,8 +77,12 @@ def read_manifest(path: Path | Remote) -> list[Conversation]:
     return conversations
 
 
-def lines(path: Path | Remote) -> Iterator[Line]:
-    """Lines that are not empty, of which a caller may leave out those that are wrong."""
+def lines(path: Path | Remote, original: Path | Remote | None = None) -> Iterator[Line]:
+    """Lines that are not empty, of which a caller may leave out those that are wrong; `path` may be a copy of another.
+
+    InputError, with the line's number, for one that never ends, and for a file that cannot be read.
+    """
+    manifest = original or path
     try:
         with io.BufferedReader(path.open("rb", 0), 1 << 20) as file:
             number = offset = 0
@@ -86,14 +90,14 @@ def lines(path: Path | Remote) -> Iterator[Line]:
                 number += 1
                 if len(text) > MAX_LINE_BYTES:
                     raise InputError(
-                        f"{path} line {number}: longer than {MAX_LINE_BYTES >> 20} MB, expected a conversation: is "
+                        f"{manifest} line {number}: longer than {MAX_LINE_BYTES >> 20} MB, expected a conversation: is "
                         "this a manifest?"
                     )
                 if text.strip():
-                    yield Line(text, number, offset, path)
+                    yield Line(text, number, offset, manifest)
                 offset += len(text)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a manifest: `ssl-tt prepare` makes one") from error
+        raise InputError(f"{manifest}: {error.strerror}; expected a manifest: `ssl-tt prepare` makes one") from error
 
 
 def read_line(kind: type[Kind], text: bytes, where: str) -> Kind:

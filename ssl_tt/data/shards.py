@@ -21,6 +21,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -87,8 +88,14 @@ def write_shards(
         n_processes = min(processes or os.cpu_count() or 1, len(jobs))
         if n_processes > 1:
             # Not forked: what a fork copies of the threads of this process does not run.
-            with ProcessPoolExecutor(n_processes, get_context("spawn"), initializer=_leave_with_parent) as pool:
-                list(pool.map(work, jobs))
+            try:
+                with ProcessPoolExecutor(n_processes, get_context("spawn"), initializer=_leave_with_parent) as pool:
+                    list(pool.map(work, jobs))
+            except BrokenProcessPool as error:
+                raise RunError(
+                    f"{out}: a process was killed (out of memory?); finished shards are kept: the same command "
+                    "goes on, with fewer --processes if memory is short"
+                ) from error
         else:
             list(map(work, jobs))
         reports = [_report(progress, number) or {} for number in range(len(planned))]

@@ -1,6 +1,7 @@
 """An index gives what reading the whole manifest gives, and notices when the manifest is another."""
 
 import itertools
+import json
 import os
 import pickle
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_tt.data import index as indices
+from ssl_tt.data import storage
 from ssl_tt.data.cache import Cache
 from ssl_tt.data.conversation import Conversation, Segment
 from ssl_tt.data.index import Conversations, audio_digest, columns, index
 from ssl_tt.data.manifest import read_manifest, split_conversations, write_manifest
+from ssl_tt.data.storage import Remote
 from ssl_tt.errors import InputError, RunError
 
 
@@ -53,7 +56,7 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache")
 
 
-def everything(manifest: Path, cache: Cache) -> Conversations:
+def everything(manifest: Path | Remote, cache: Cache) -> Conversations:
     found = index(manifest, cache)
     return Conversations([(found, np.arange(len(found)))])
 
@@ -124,6 +127,21 @@ def test_who_is_heard_elsewhere_is_found(tmp_path: Path, cache: Cache) -> None:
     assert one.heard_in(everything(written(tmp_path / "3", [people("x", "y")]), cache)) is None
     assert Conversations().heard_in(one) is None
     assert one.heard_in(other) == (one[2], other[1], "g")
+
+
+def test_a_manifest_at_a_url_is_copied_once_and_names_what_lies_beside_it(tmp_path: Path, cache: Cache) -> None:
+    lines = [{"id": name, "audio": f"{name}.wav", "sample_rate_hz": 8000, "channels": 1, "duration_seconds": 1.0,
+              "speakers": [name]} for name in "ab"]  # fmt: skip
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = everything(Remote(f"file://{manifest}", cache), cache)
+    manifest.unlink()
+    assert [str(each.audio) for each in found] == [f"file://{tmp_path}/{name}.wav" for name in "ab"]
+    assert not (cache.folder / "blocks").exists()
+    manifest.write_text(json.dumps(lines[0] | {"audio": "../a.wav"}))
+    storage._status.cache_clear()
+    with pytest.raises(InputError, match=f"file://{manifest} line 1: .*expected a plain path below this folder"):
+        index(Remote(f"file://{manifest}", cache), cache)
 
 
 def test_an_index_is_kept_until_the_manifest_changes(

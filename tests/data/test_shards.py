@@ -1,6 +1,7 @@
 """Shards keep every sample, are read by any tar, and come out the same however often their writing was interrupted."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from ssl_tt.data.manifest import check_manifest, read_manifest, write_manifest
 from ssl_tt.data.prepare import prepare_shards
 from ssl_tt.data.shards import Shards, write_shards
 from ssl_tt.data.storage import Member
-from ssl_tt.errors import InputError
+from ssl_tt.errors import InputError, RunError
 
 RATE_HZ = 8000
 SHARD_BYTES = 3 * 4 * RATE_HZ  # three conversations of a second
@@ -29,6 +30,10 @@ SHARD_BYTES = 3 * 4 * RATE_HZ  # three conversations of a second
 
 def as_it_is(conversation: Conversation, folder: Path) -> tuple[Conversation, list[str]]:
     return conversation, [] if conversation.id != "c/1" else ["c/1 whistles"]
+
+
+def killed(conversation: Conversation, folder: Path) -> tuple[Conversation, list[str]]:
+    os._exit(9)
 
 
 def unless_it_is_bad(conversation: Conversation, folder: Path) -> tuple[Conversation, list[str]]:
@@ -115,6 +120,11 @@ def test_the_number_of_processes_changes_no_byte(conversations: list[Conversatio
     written(conversations, tmp_path / "one")
     written(conversations, tmp_path / "two", processes=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_process_that_was_killed_is_said(conversations: list[Conversation], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="a process was killed"):
+        written(conversations, tmp_path / "out", make=killed, processes=2)
 
 
 def test_bad_conversations_are_left_out_and_listed(conversations: list[Conversation], tmp_path: Path) -> None:
