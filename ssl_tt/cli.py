@@ -95,7 +95,7 @@ class Simulate(Verb):
 class Prepare(Verb):
     """Make the manifest of a corpus on disk; bad items are left out and listed, and the exit code is then 2.
 
-    Example: ssl-tt prepare primock57 ~/primock57 --out corpora/primock57
+    Example: ssl-tt prepare primock57 ~/primock57 --out corpora/primock57 --shards
     """
 
     corpus: Positional[
@@ -104,6 +104,7 @@ class Prepare(Verb):
             "folder-speakers",
             "folder-mono",
             "rttm",
+            "manifest",
             "lhotse",
             "switchboard",
             "fisher",
@@ -118,7 +119,8 @@ class Prepare(Verb):
     ]
     """Which adapter reads it. Folders of your own: a file with a channel a speaker (folder), a mono file a speaker of a
     conversation (folder-speakers), single speakers (folder-mono); RTTM, CTM, TextGrid, ELAN, CHAT, WebVTT, Audacity
-    labels or CSV beside them, or nothing. lhotse needs the extra ssl-tt[lhotse]."""
+    labels or CSV beside them, or nothing. lhotse needs the extra ssl-tt[lhotse]; `manifest` is
+    a folder that was prepared already."""
     root: Positional[Path]
     """Folder of the corpus."""
     out: Path
@@ -128,12 +130,29 @@ class Prepare(Verb):
     held_out_speakers: MaybeNumber = None
     """Name the splits in the manifest: this share of the speakers for validation and as many for test, leaving out
     conversations between them. For corpora where everybody talks to everybody, such as Switchboard."""
+    shards: bool = False
+    """Put all audio as FLAC into tar files beside the manifest, to be copied and read from anywhere. A run that was
+    killed goes on."""
+    shard_gigabytes: float = 1.0
+    """Size of a shard before compression, gigabytes; of --shards."""
+    processes: MaybeInteger = None
+    """Processes that write shards; one a core if not given."""
 
     def run(self, overrides: Sequence[str]) -> None:
-        from ssl_tt.data.prepare import prepare
+        from ssl_tt.data.prepare import prepare, prepare_shards
 
         detector = None if self.detector == "none" else self.detector
-        prepared = prepare(self.corpus, self.root, self.out, detector, self.held_out_speakers)
+        if self.shards:
+            if not 1e-6 <= self.shard_gigabytes <= 1000:
+                raise InputError(f"--shard-gigabytes {self.shard_gigabytes:g}, expected more than 0 and at most 1000")
+            if self.processes is not None and self.processes < 1:
+                raise InputError(f"--processes {self.processes}, expected 1 at least")
+            shard_bytes = round(self.shard_gigabytes * 1e9)
+            prepared = prepare_shards(
+                self.corpus, self.root, self.out, detector, shard_bytes, self.processes, self.held_out_speakers
+            )
+        else:
+            prepared = prepare(self.corpus, self.root, self.out, detector, self.held_out_speakers)
         print(f"{prepared.manifest}: {prepared.n_conversations} conversations")
         if prepared.n_left_out:
             print(f"{prepared.n_left_out} conversations left out, between speakers of different splits")
@@ -147,8 +166,8 @@ class Check(Verb):
     Example: ssl-tt check corpora/primock57/manifest.jsonl --clean corpora/primock57/clean.jsonl
     """
 
-    manifest: Positional[Path]
-    """Manifest to check."""
+    manifest: Positional[str]
+    """Manifest to check: a path, or a URL such as s3://bucket/corpus/manifest.jsonl."""
     clean: MaybePath = None
     """Write the good conversations to this manifest."""
     lhotse: MaybePath = None
@@ -156,8 +175,9 @@ class Check(Verb):
 
     def run(self, overrides: Sequence[str]) -> None:
         from ssl_tt.data.manifest import check_manifest
+        from ssl_tt.data.storage import located
 
-        checked = check_manifest(self.manifest, self.clean)
+        checked = check_manifest(located(self.manifest), self.clean)
         if self.lhotse is not None:
             from ssl_tt.data.lhotse_manifests import write_lhotse
 

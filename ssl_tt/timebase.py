@@ -5,8 +5,11 @@ zero, so the frame that holds the time x is also the number of whole frames befo
 """
 
 import math
+from typing import TypeVar
 
 import numpy as np
+
+Count = TypeVar("Count", int, np.ndarray)
 
 # 0.3 s at 50 Hz is 14.999999999999998 frames in binary: a time this close below a whole unit counts as the unit. At
 # ten hours and 16 kHz the rounding error of a float64 is still a thousand times smaller.
@@ -16,6 +19,11 @@ _SLACK = 1e-6
 def samples(seconds: float, sample_rate_hz: float) -> int:
     """Seconds as the nearest whole number of samples."""
     return round(seconds * sample_rate_hz)
+
+
+def samples_of_all(seconds: np.ndarray, sample_rate_hz: np.ndarray) -> np.ndarray:
+    """The same of many recordings at once: int64 of the shape given."""
+    return np.rint(seconds * sample_rate_hz).astype(np.int64)
 
 
 def frames(seconds: float, frame_rate_hz: float) -> int:
@@ -33,6 +41,7 @@ def frame_edges(n_frames: int, frame_rate_hz: float, start_seconds: float = 0.0)
     return start_seconds + np.arange(n_frames + 1) / frame_rate_hz
 
 
-def resampled_length(n_samples: int, from_hz: int, to_hz: int) -> int:
-    """Samples at another rate that lie wholly inside so many samples."""
-    return n_samples * to_hz // from_hz
+def resampled_length(n_samples: Count, from_hz: Count, to_hz: int) -> Count:
+    """Samples at another rate that lie wholly inside so many samples; of one recording, or of many in int64."""
+    # Whole seconds by themselves, so that 64 bits hold every number on the way.
+    return n_samples // from_hz * to_hz + n_samples % from_hz * to_hz // from_hz

@@ -49,3 +49,22 @@ def test_the_benchmark_of_scaling_measures_processes_checkpoints_and_steps(tmp_p
     assert 0.2 < sum(kernel["share"] for kernel in step["kernels"]) <= 1
     for name in ("processes", "parameters", "objective"):
         assert f" {name} |" in ran.stdout
+
+
+def test_the_benchmark_of_data_measures_reading_starting_and_waiting(tmp_path: Path) -> None:
+    out = tmp_path / "data.json"
+    small = ["--repeats", "1", "--minutes", "0.5", "--hours", "1", "--steps", "1", "--batch", "1"]
+    small += ["--workers", "1"]
+    ran = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "data.py"), "--out", str(out), *small], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(out.read_text())
+    cases = {(name, n) for name in ("WAV", "FLAC", "shards", "shards, URL") for n in (1,)}
+    assert {(row["format"], row["workers"]) for row in found["read"]} == cases
+    assert {(row["format"], row["workers"]) for row in found["wait"]} == cases
+    assert all(row["hours_per_second"][0] > 0 for row in found["read"])
+    assert all(0 <= row["waiting_share"][0] < 1 for row in found["wait"])
+    assert [(row["hours"], row["conversations"]) for row in found["start"]] == [(1, 6)]
+    assert all(row["start_seconds"][0] > 0 and row["first_seconds"] > 0 for row in found["start"])
+    assert "| hours |" in ran.stdout

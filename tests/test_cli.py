@@ -84,7 +84,7 @@ def test_prepare_names_every_corpus(capsys: pytest.CaptureFixture[str]) -> None:
     ("argv", "expected"),
     [
         (["pretrian"], "did you mean pretrain?"),
-        (["check"], "Manifest to check."),
+        (["check"], "Manifest to check:"),
         (["check", "missing.jsonl"], "missing.jsonl"),
         (["check", "missing.jsonl", "--cleen", "x"], "--cleen"),
         (["pretrain", "missing.toml"], "recipe missing.toml: no such file"),

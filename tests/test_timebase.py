@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ssl_tt import timebase
@@ -42,3 +42,18 @@ def test_edges_enclose_each_frame() -> None:
 @pytest.mark.parametrize(("n", "from_hz", "to_hz", "expected"), [(441, 44100, 16000, 160), (440, 44100, 16000, 159)])
 def test_a_resampled_recording_is_never_longer(n: int, from_hz: int, to_hz: int, expected: int) -> None:
     assert timebase.resampled_length(n, from_hz, to_hz) == expected
+
+
+@settings(deadline=None)
+@given(
+    seconds=st.lists(st.floats(0, 1e9), min_size=1),
+    rate_hz=st.sampled_from([8000, 44100, 2**31 - 1]),
+    to_hz=st.sampled_from([1, 16000, 2**31 - 1]),
+)
+@example(seconds=[0.0003125, 0.0004375], rate_hz=8000, to_hz=16000)  # 2.5 and 3.5 samples
+def test_many_recordings_at_once_are_as_long_as_each_by_itself(seconds: list[float], rate_hz: int, to_hz: int) -> None:
+    each = [timebase.samples(one, rate_hz) for one in seconds]
+    at_once = timebase.samples_of_all(np.array(seconds), np.full(len(seconds), rate_hz))
+    assert at_once.tolist() == each
+    resampled = timebase.resampled_length(at_once, np.full(len(seconds), rate_hz), to_hz)
+    assert resampled.tolist() == [n * to_hz // rate_hz for n in each]

@@ -5,10 +5,12 @@ comes back short without an error. So a header is probed once a file, and every 
 """
 
 import hashlib
+import io
 import math
 import re
 import wave
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +21,7 @@ import soundfile
 
 from ssl_tt.data.atomic import atomically
 from ssl_tt.data.conversation import MAX_CHANNELS, SAMPLE_RATES_HZ, Conversation
+from ssl_tt.data.storage import File
 from ssl_tt.errors import InputError
 from ssl_tt.timebase import resampled_length, samples, seconds
 
@@ -50,7 +53,7 @@ class Header:
         return seconds(self.n_samples, self.sample_rate_hz)
 
 
-def probe_header(path: Path) -> Header:
+def probe_header(path: File) -> Header:
     """Header of an audio file; InputError if it is missing, empty, cut short, no audio or claims the impossible.
 
     Remembered as long as size and time of the file stay the same. What only decoding can tell (a FLAC or MP3 that was
@@ -66,7 +69,7 @@ def probe_header(path: Path) -> Header:
 
 
 @lru_cache(maxsize=1 << 16)
-def _probe(path: Path, size: int, mtime_ns: int) -> Header:
+def _probe(path: File, size: int, mtime_ns: int) -> Header:
     if size == 0:
         raise InputError(f"{path}: empty file, expected audio: was the copy interrupted?")
     with _opened(path) as file:
@@ -92,7 +95,7 @@ def _probe(path: Path, size: int, mtime_ns: int) -> Header:
     return header
 
 
-def _cut_short(path: Path, size: int, container: str, log: str, header: Header) -> str | None:
+def _cut_short(path: File, size: int, container: str, log: str, header: Header) -> str | None:
     """How the file shows that its end is missing; libsndfile quietly corrects all of these."""
     # WAV, RF64, W64, AIFF and AU: libsndfile's log has "data : 3840000 (should be 1919979)".
     for claimed, there in re.findall(r":\s*(\d+) \(should be (\d+)\)", log):
@@ -138,7 +141,7 @@ def verify_header(conversation: Conversation) -> Header:
     return header
 
 
-def audio_path(conversation: Conversation) -> Path:
+def audio_path(conversation: Conversation) -> File:
     """The audio file of a conversation; InputError if it has annotation only."""
     if conversation.audio is None:
         raise InputError(
@@ -148,7 +151,7 @@ def audio_path(conversation: Conversation) -> Path:
 
 
 def read(
-    path: Path,
+    path: File,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
     sample_rate_hz: int | None = None,
@@ -178,7 +181,7 @@ def read_window(conversation: Conversation, start_seconds: float, n_samples: int
     return _read_at_rate(audio_path(conversation), header, start, n_samples, sample_rate_hz)
 
 
-def _read_at_rate(path: Path, header: Header, start: int, n: int, rate: int) -> np.ndarray:
+def _read_at_rate(path: File, header: Header, start: int, n: int, rate: int) -> np.ndarray:
     total = resampled_length(header.n_samples, header.sample_rate_hz, rate)
     if start < 0 or n <= 0 or start + n > total:
         raise InputError(
@@ -211,13 +214,19 @@ def _lowpass(up: int, down: int) -> np.ndarray:
     return firwin(20 * widest + 1, 1 / widest, window=("kaiser", 5.0)).astype(np.float32)
 
 
-def _read_exactly(path: Path, header: Header, start: int, n: int) -> np.ndarray:
+def _read_exactly(path: File, header: Header, start: int, n: int) -> np.ndarray:
     """Samples [start, start + n) at the file's own rate: float32 [S, n]."""
     blocks = list(_blocks(path, header, start, n))
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
 
-def _blocks(path: Path, header: Header, start: int, n: int) -> Iterator[np.ndarray]:
+def blocks(path: File) -> Iterator[np.ndarray]:
+    """A whole file at its own rate, float32 [S, n] at a time; errors as in `read`."""
+    header = probe_header(path)
+    yield from _blocks(path, header, 0, header.n_samples)
+
+
+def _blocks(path: File, header: Header, start: int, n: int) -> Iterator[np.ndarray]:
     """The same in blocks, so that a lying header never decides how much is allocated."""
     # Reading 16-bit samples as they are and scaling while transposing takes half the time of reading float32.
     as_int16 = header.subtype == "PCM_16"
@@ -248,7 +257,7 @@ def _blocks(path: Path, header: Header, start: int, n: int) -> Iterator[np.ndarr
             done += size
 
 
-def _refuse_non_finite(path: Path, header: Header, block: np.ndarray, start: int) -> None:
+def _refuse_non_finite(path: File, header: Header, block: np.ndarray, start: int) -> None:
     finite = np.isfinite(block)
     if not finite.all():
         channel, position = np.argwhere(~finite)[0]
@@ -258,14 +267,58 @@ def _refuse_non_finite(path: Path, header: Header, block: np.ndarray, start: int
         )
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: File) -> Iterator[Any]:
+    """An audio file as libsndfile sees it: a path by itself, anything else as a stream."""
+    if isinstance(path, Path):
+        with _sound(path, path) as sound:
+            yield sound
+        return
     try:
-        return soundfile.SoundFile(path)
+        opened = path.open()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; expected an audio file: is the storage there?") from error
+    with opened as file:
+        stream = _Stream(file)
+        try:
+            with _sound(stream, path) as sound:
+                yield sound
+        except InputError as error:
+            raise stream.failure or error from None
+
+
+class _Stream(io.RawIOBase):
+    """A file for libsndfile, which nothing can be raised through: an error ends the file and is kept."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+        self.failure: Exception | None = None
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return self._file.readinto(buffer) or 0
+        except Exception as error:
+            self.failure = error
+            return 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _sound(source: Path | _Stream, path: File) -> Any:
+    try:
+        return soundfile.SoundFile(source)
     except (soundfile.LibsndfileError, OSError) as error:
         if _is_shortened(path):
             raise InputError(
                 f"{path}: NIST SPHERE compressed by shorten, which cannot be read, expected it converted beside: LDC's "
-                f"sph2pipe -f wav {path.name} {path.stem}.wav does so"
+                f"sph2pipe -f wav {path.name} {Path(path.name).stem}.wav does so"
             ) from error
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         raise InputError(
@@ -273,22 +326,22 @@ def _opened(path: Path) -> Any:
         ) from error
 
 
-def _is_shortened(path: Path) -> bool:
+def _is_shortened(path: File) -> bool:
     """Whether a NIST SPHERE file says in its header that its samples are compressed by shorten, as LDC's often are."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb", 0) as file:
             header = file.read(1024)
     except OSError:
         return False
     return header.startswith(b"NIST_1A") and re.search(rb"sample_coding -s\d+ \S*shorten", header) is not None
 
 
-def warnings(path: Path) -> list[str]:
+def warnings(path: File) -> list[str]:
     """Decode a whole file, in blocks, and say which channels are silent or clipped; errors as in `read`."""
     header = probe_header(path)
     peaks = np.zeros(header.channels)
     clipped = np.zeros(header.channels, dtype=np.int64)
-    for block in _blocks(path, header, 0, header.n_samples):
+    for block in blocks(path):
         level = np.abs(block)
         peaks = np.maximum(peaks, level.max(axis=1))
         flat = (level[:, 1:] >= _CLIPPED_LEVEL) & (block[:, 1:] == block[:, :-1])
@@ -303,9 +356,9 @@ def warnings(path: Path) -> list[str]:
     return found
 
 
-def sha256(path: Path) -> str:
+def sha256(path: File) -> str:
     """Digest of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    with path.open("rb", 0) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

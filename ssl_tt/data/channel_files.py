@@ -1,17 +1,17 @@
 """A conversation that was recorded to several files, one a speaker, read as one recording with a channel a speaker."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from ssl_tt.data import audio
 from ssl_tt.data.audio import Header
+from ssl_tt.data.storage import File
 from ssl_tt.errors import InputError
 from ssl_tt.timebase import seconds
 
 
-def joint_header(files: Sequence[Path]) -> Header:
+def joint_header(files: Sequence[File]) -> Header:
     """Header of the recording that the files are together: all their channels, as long as the longest.
 
     InputError as in `probe_header`, for different sample rates and, of several files, for one with several channels.
@@ -31,7 +31,7 @@ def joint_header(files: Sequence[Path]) -> Header:
 
 
 def joint_blocks(
-    files: Sequence[Path], start: int = 0, n_samples: int | None = None, block_samples: int = 1 << 19
+    files: Sequence[File], start: int = 0, n_samples: int | None = None, block_samples: int = 1 << 19
 ) -> Iterator[np.ndarray]:
     """Samples [start, start + n_samples) of the joint recording in blocks [S, n]; shorter files end in silence."""
     joint = joint_header(files)
@@ -40,7 +40,7 @@ def joint_blocks(
         yield np.concatenate([_padded(file, first, min(block_samples, end - first)) for file in files])
 
 
-def _padded(file: Path, start: int, n: int) -> np.ndarray:
+def _padded(file: File, start: int, n: int) -> np.ndarray:
     header = audio.probe_header(file)
     rate = header.sample_rate_hz
     there = max(0, min(n, header.n_samples - start))

@@ -9,7 +9,6 @@ throughout does not matter:
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ssl_tt.data.channel_files import joint_blocks, joint_header
 from ssl_tt.data.conversation import Segment, activity_frames
+from ssl_tt.data.storage import File
 from ssl_tt.timebase import samples
 
 CLEAR_DB = 6.0
@@ -38,7 +38,7 @@ class Order(NamedTuple):
     """By how much it is better than the one where speaker n is on channel n."""
 
 
-def measured_order(files: Sequence[Path], segments: Sequence[Sequence[Segment]]) -> Order | None:
+def measured_order(files: Sequence[File], segments: Sequence[Sequence[Segment]]) -> Order | None:
     """Order of the speakers [S] with their segments on the channels of the files, S at most the number of channels.
 
     None where the first ten minutes do not hold a second of each speaker alone. Errors as in `audio.read`.
@@ -47,7 +47,7 @@ def measured_order(files: Sequence[Path], segments: Sequence[Sequence[Segment]])
     return None if levels is None else _best(levels)
 
 
-def _levels_alone_db(files: Sequence[Path], segments: Sequence[Sequence[Segment]]) -> NDArray[np.float64] | None:
+def _levels_alone_db(files: Sequence[File], segments: Sequence[Sequence[Segment]]) -> NDArray[np.float64] | None:
     """Level of each channel while one speaker alone is active, dB: [S, C]."""
     header = joint_header(files)
     hop = header.sample_rate_hz // _FRAME_RATE_HZ

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from ssl_tt.data.cache import FOLDER, GIGABYTES
 from ssl_tt.recipe import Settings
 
 
@@ -11,11 +12,15 @@ class DataConfig(Settings):
     """Which conversations, how they are split, and how windows are cut from them."""
 
     pretrain: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Corpora for unlabeled pretraining: a path of a manifest, or the name of a corpus under `simulate`."""
+    """Corpora for unlabeled pretraining: the path or URL (s3://, gs://, hf://) of a manifest, or the name of a corpus
+    under `simulate`. A manifest at a URL has its audio beside it."""
     probe: tuple[str, ...] = ()
     """Corpora for probing, with speech segments; the same ones as for pretraining if empty."""
     window_seconds: Annotated[float, Field(gt=0, le=3600)] = 4.0
     """Length of a training window, seconds."""
+    windows_per_conversation: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Windows of one conversation that stand together in a batch, for negatives of the same conversation; those that a
+    process reads at once, `batch_windows` over accumulation and processes, must be a multiple of it."""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """Share of the conversations for validation, where the manifest names no split."""
     test_share: Annotated[float, Field(ge=0, lt=1)] = 0.25
@@ -27,6 +32,10 @@ class DataConfig(Settings):
     with `split_seed`; smaller shares lie in larger ones. Pretraining and what is scored are the same with any."""
     max_unreadable_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Training goes on past unreadable items up to this share of the epoch, then stops."""
+    cache_folder: str = FOLDER
+    """Folder for indices of manifests and for what is fetched from URLs, which several runs may share; a local disk."""
+    cache_gigabytes: Annotated[float, Field(gt=0, le=1e6)] = GIGABYTES
+    """What is fetched of audio is kept up to this many gigabytes; then what was used longest ago goes."""
 
     @property
     def probed(self) -> tuple[str, ...]:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ssl_tt.data.storage import File
 from ssl_tt.errors import InputError
 from ssl_tt.timebase import frame_edges
 
@@ -47,8 +47,8 @@ class Conversation:
 
     id: str
     """Unique in its manifest."""
-    audio: Path | None
-    """The audio file; None if there is only the annotation."""
+    audio: File | None
+    """The audio file, or where in a shard it lies; None if there is only the annotation."""
     sample_rate_hz: int | None
     """Rate of the audio file, Hz; None without audio."""
     channels: int

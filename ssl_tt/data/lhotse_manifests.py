@@ -51,7 +51,7 @@ def read_lhotse(root: Path) -> Iterator[Conversation]:
 def write_lhotse(folder: Path, conversations: Sequence[Conversation]) -> None:
     """Write `folder`/recordings.jsonl.gz and supervisions.jsonl.gz, each whole or not at all; audio stays where it is.
 
-    InputError where lhotse is not installed and for conversations without audio.
+    InputError where lhotse is not installed and for conversations without audio, or with audio in shards or at URLs.
     """
     _parser()
     from lhotse import AudioSource, Recording, SupervisionSegment
@@ -59,7 +59,10 @@ def write_lhotse(folder: Path, conversations: Sequence[Conversation]) -> None:
     recordings, supervisions = [], []
     for each in conversations:
         header = verify_header(each)
-        source = AudioSource(type="file", channels=list(range(each.channels)), source=str(audio_path(each).resolve()))
+        path = audio_path(each)
+        if not isinstance(path, Path):
+            raise InputError(f"{path}: audio in a shard or at a URL, expected whole files, as lhotse names them")
+        source = AudioSource(type="file", channels=list(range(each.channels)), source=str(path.resolve()))
         recordings.append(
             Recording(
                 id=each.id,

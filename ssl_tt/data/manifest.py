@@ -4,30 +4,35 @@
      "speakers": ["ann", "bob"], "segments": {"ann": [[0.4, 2.1]], "bob": []}, "sha256": "...", "split": null,
      "provenance": {}}
 
-Without `audio` and `sample_rate_hz` a line is annotation only; with `"segments": null` it is unlabelled.
+Without `audio` and `sample_rate_hz` a line is annotation only; with `"segments": null` it is unlabelled. With
+`"audio_bytes": [offset, size]` the audio is that stretch of `audio`, which is then a shard beside the manifest.
 """
 
 import hashlib
+import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
 from ssl_tt.data import audio
 from ssl_tt.data.atomic import atomically
 from ssl_tt.data.conversation import Conversation, Split, segments_by_channel
+from ssl_tt.data.storage import File, Member, Remote, below
 from ssl_tt.errors import InputError
 from ssl_tt.recipe import Settings
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-Line = TypeVar("Line", bound=Settings)
+MAX_LINE_BYTES = 1 << 26
+"""More than any conversation needs: what goes on longer is no manifest, and is refused before it fills the memory."""
+
+Kind = TypeVar("Kind", bound=Settings)
 
 
 class _Line(Settings):
@@ -35,6 +40,7 @@ class _Line(Settings):
 
     id: str
     audio: str | None = None
+    audio_bytes: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]] | None = None
     sample_rate_hz: int | None = None
     channels: int
     duration_seconds: float
@@ -45,9 +51,24 @@ class _Line(Settings):
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
-def read_manifest(path: Path) -> list[Conversation]:
+class Line(NamedTuple):
+    """A line of a manifest, and where in the file it lies."""
+
+    text: bytes
+    number: int
+    """The first is 1."""
+    offset: int
+    """Bytes before it."""
+    manifest: Path | Remote
+
+    def parse(self) -> Conversation:
+        """The conversation that it describes; InputError, with the line's number, if it is wrong. Opens no audio."""
+        return parse_line(self.text, f"{self.manifest} line {self.number}", self.manifest.parent)
+
+
+def read_manifest(path: Path | Remote) -> list[Conversation]:
     """Conversations of a manifest; InputError, with the line, for the first that is wrong. Opens no audio."""
-    conversations = [parse() for parse in _lines(path)]
+    conversations = [line.parse() for line in lines(path)]
     if not conversations:
         raise InputError(f"{path}: no conversations, expected one a line")
     for name, count in Counter(conversation.id for conversation in conversations).items():
@@ -56,18 +77,30 @@ def read_manifest(path: Path) -> list[Conversation]:
     return conversations
 
 
-def _lines(path: Path) -> Iterator[Callable[[], Conversation]]:
-    """What reads each line, so that a caller may go on after one that is wrong."""
+def lines(path: Path | Remote, original: Path | Remote | None = None) -> Iterator[Line]:
+    """Lines that are not empty, of which a caller may leave out those that are wrong; `path` may be a copy of another.
+
+    InputError, with the line's number, for one that never ends, and for a file that cannot be read.
+    """
+    manifest = original or path
     try:
-        lines = path.read_bytes().splitlines()
+        with io.BufferedReader(path.open("rb", 0), 1 << 20) as file:
+            number = offset = 0
+            while text := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(text) > MAX_LINE_BYTES:
+                    raise InputError(
+                        f"{manifest} line {number}: longer than {MAX_LINE_BYTES >> 20} MB, expected a conversation: is "
+                        "this a manifest?"
+                    )
+                if text.strip():
+                    yield Line(text, number, offset, manifest)
+                offset += len(text)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a manifest: `ssl-tt prepare` makes one") from error
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield partial(_parse, line, f"{path} line {number}", path.parent)
+        raise InputError(f"{manifest}: {error.strerror}; expected a manifest: `ssl-tt prepare` makes one") from error
 
 
-def read_line(kind: type[Line], text: bytes, where: str) -> Line:
+def read_line(kind: type[Kind], text: bytes, where: str) -> Kind:
     """A line of JSON as strict settings; InputError that says where and what for anything else."""
     try:
         return kind.model_validate_json(text, strict=True)
@@ -77,12 +110,13 @@ def read_line(kind: type[Line], text: bytes, where: str) -> Line:
         raise InputError(f"{where}: {name + ': ' if name else ''}{first['msg']}") from error
 
 
-def _parse(text: bytes, where: str, folder: Path) -> Conversation:
+def parse_line(text: bytes, where: str, folder: Path | Remote) -> Conversation:
+    """The conversation of a line of a manifest in a folder; InputError that says where and what if it is wrong."""
     line = read_line(_Line, text, where)
     try:
         return Conversation(
             id=line.id,
-            audio=None if line.audio is None else folder / line.audio,
+            audio=_audio(line, folder),
             sample_rate_hz=line.sample_rate_hz,
             channels=line.channels,
             duration_seconds=line.duration_seconds,
@@ -96,26 +130,33 @@ def _parse(text: bytes, where: str, folder: Path) -> Conversation:
         raise InputError(f"{where}: {error}") from error
 
 
+def _audio(line: _Line, folder: Path | Remote) -> File | None:
+    if line.audio_bytes is not None:
+        if line.audio is None or "/" in line.audio:
+            raise InputError(f"audio {line.audio!r} with audio_bytes, expected the name of a shard beside the manifest")
+        return Member(below(folder, line.audio), *line.audio_bytes)
+    if line.audio is None:
+        return None
+    # A manifest on this machine is the user's own and names any file; one that was fetched names what lies beside it.
+    return folder / line.audio if isinstance(folder, Path) else below(folder, line.audio)
+
+
 def write_manifest(path: Path, conversations: Sequence[Conversation]) -> None:
     """Write a manifest, whole or not at all; the same conversations in the same place make the same bytes."""
     with atomically(path) as file:
         for conversation in conversations:
-            line = json.dumps(_as_json(conversation, path.parent), ensure_ascii=False, allow_nan=False)
+            line = json.dumps(as_json(conversation, path.parent), ensure_ascii=False, allow_nan=False)
             file.write(line.encode() + b"\n")
 
 
-def _as_json(conversation: Conversation, folder: Path) -> dict[str, Any]:
+def as_json(conversation: Conversation, folder: Path) -> dict[str, Any]:
+    """A conversation as it stands in a manifest in a folder; InputError for audio that such a manifest cannot name."""
     segments = None
     if conversation.segments is not None:
         segments = dict(zip(conversation.speakers, conversation.segments, strict=True))
-    relative = None
-    if conversation.audio is not None:
-        # Both without links, or ".." would climb out of where a link points to.
-        file = conversation.audio.parent.resolve() / conversation.audio.name
-        relative = Path(os.path.relpath(file, folder.resolve())).as_posix()
     return {
         "id": conversation.id,
-        "audio": relative,
+        **_located(conversation.audio, folder),
         "sample_rate_hz": conversation.sample_rate_hz,
         "channels": conversation.channels,
         "duration_seconds": conversation.duration_seconds,
@@ -125,6 +166,22 @@ def _as_json(conversation: Conversation, folder: Path) -> dict[str, Any]:
         "split": conversation.split,
         "provenance": dict(conversation.provenance),
     }
+
+
+def _located(file: File | None, folder: Path) -> dict[str, Any]:
+    """Where audio lies, seen from a folder."""
+    if file is None:
+        return {"audio": None}
+    if isinstance(file, Path):
+        # Both without links, or ".." would climb out of where a link points to.
+        there = file.parent.resolve() / file.name
+        return {"audio": Path(os.path.relpath(there, folder.resolve())).as_posix()}
+    if isinstance(file, Member) and isinstance(file.shard, Path) and file.shard.parent.resolve() == folder.resolve():
+        return {"audio": file.shard.name, "audio_bytes": [file.offset, file.size]}
+    raise InputError(
+        f"{folder}: a manifest here cannot name {file}, expected audio of this machine, or shards beside the manifest: "
+        "write it into the folder of the shards"
+    )
 
 
 @dataclass(frozen=True)
@@ -139,7 +196,7 @@ class Checked:
     """Conversations without a problem."""
 
 
-def check_manifest(path: Path, cleaned: Path | None = None) -> Checked:
+def check_manifest(path: Path | Remote, cleaned: Path | None = None) -> Checked:
     """Check every line of a manifest and every sample of its audio, and list all that is wrong.
 
     With `cleaned`, the good conversations are written there as a manifest. InputError only if the manifest itself
@@ -147,9 +204,9 @@ def check_manifest(path: Path, cleaned: Path | None = None) -> Checked:
     """
     checked = Checked()
     seen: set[str] = set()
-    for parse in _lines(path):
+    for line in lines(path):
         try:
-            conversation = parse()
+            conversation = line.parse()
             if conversation.id in seen:
                 raise InputError(f"{path}: another conversation with the id {conversation.id!r}, expected one")
             seen.add(conversation.id)
@@ -169,7 +226,7 @@ def check_manifest(path: Path, cleaned: Path | None = None) -> Checked:
     return checked
 
 
-def _verify_digest(conversation: Conversation, path: Path) -> None:
+def _verify_digest(conversation: Conversation, path: File) -> None:
     if conversation.sha256 is not None and (digest := audio.sha256(path)) != conversation.sha256:
         raise InputError(
             f"{path}: SHA-256 {digest[:12]}..., expected {conversation.sha256[:12]}... of the manifest: the file has "
@@ -187,13 +244,16 @@ def split_conversations(
     and ids alone decide, not the order of the list. InputError if named splits share a speaker, if only some
     conversations name one, or if a split with a share above 0 would be empty.
     """
-    named = [conversation for conversation in conversations if conversation.split is not None]
-    if named and len(named) < len(conversations):
-        raise InputError(
-            f"{len(named)} of {len(conversations)} conversations name a split, expected all or none of a manifest"
-        )
+    named = split_is_named(sum(c.split is not None for c in conversations), len(conversations))
     splits = _named_splits(conversations) if named else _dealt_splits(conversations, validation_share, test_share, seed)
     return {split: sorted(splits[split], key=lambda conversation: conversation.id) for split in SPLITS}
+
+
+def split_is_named(named: int, n: int) -> bool:
+    """Whether all conversations name their split; InputError if only some do."""
+    if 0 < named < n:
+        raise InputError(f"{named} of {n} conversations name a split, expected all or none of a manifest")
+    return named > 0
 
 
 def _named_splits(conversations: Sequence[Conversation]) -> dict[Split, list[Conversation]]:
@@ -215,6 +275,46 @@ def _named_splits(conversations: Sequence[Conversation]) -> dict[Split, list[Con
 def _dealt_splits(
     conversations: Sequence[Conversation], validation_share: float, test_share: float, seed: int
 ) -> dict[Split, list[Conversation]]:
+    shares = split_shares(validation_share, test_share)
+    groups = _groups(conversations)
+    splits: dict[Split, list[Conversation]] = {split: [] for split in SPLITS}
+    smallest = [min(conversation.id for conversation in group) for group in groups]
+    for group, split in zip(groups, deal([len(group) for group in groups], smallest, shares, seed), strict=True):
+        splits[split].extend(group)
+    return splits
+
+
+def deal(sizes: Sequence[int], ids: Sequence[str], shares: Mapping[Split, float], seed: int) -> list[Split]:
+    """The split of each group of conversations that share speakers, from its size and its smallest id."""
+    n = sum(sizes)
+    wanted = [split for split in SPLITS if shares[split] > 0]
+    if len(sizes) < len(wanted):
+        raise InputError(
+            f"the {n} conversations form {len(sizes)} group{'s' * (len(sizes) != 1)} that share no speaker, expected "
+            f"at least {len(wanted)} to fill {', '.join(wanted)}: add recordings of other people, or set the "
+            "share of a split to 0"
+        )
+    # Between groups of one size a lot decides, drawn from the seed and the ids, not from their order.
+    lots = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in ids]
+    counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+
+    def lacking(split: Split) -> float:
+        return shares[split] * n - counts[split]
+
+    empty = list(wanted)
+    dealt: list[Split] = [SPLITS[0]] * len(sizes)
+    for place, group in enumerate(sorted(range(len(sizes)), key=lambda group: (-sizes[group], lots[group]))):
+        # As many groups left as empty splits: each must get one.
+        split = max(empty if len(sizes) - place <= len(empty) else wanted, key=lacking)
+        dealt[group] = split
+        counts[split] += sizes[group]
+        if split in empty:
+            empty.remove(split)
+    return dealt
+
+
+def split_shares(validation_share: float, test_share: float) -> dict[Split, float]:
+    """Share of each split; InputError if nothing is left to train on."""
     shares: dict[Split, float] = {
         "train": 1 - validation_share - test_share,
         "validation": validation_share,
@@ -224,22 +324,7 @@ def _dealt_splits(
         raise InputError(
             f"validation_share {validation_share} and test_share {test_share} leave nothing to train on: lower them"
         )
-    groups = _groups(conversations)
-    wanted = [split for split in SPLITS if shares[split] > 0]
-    if len(groups) < len(wanted):
-        raise InputError(
-            f"the {len(conversations)} conversations form {len(groups)} group{'s' * (len(groups) != 1)} that share no "
-            f"speaker, expected at least {len(wanted)} to fill {', '.join(wanted)}: add recordings of other people, or "
-            "set the share of a split to 0"
-        )
-    splits: dict[Split, list[Conversation]] = {split: [] for split in SPLITS}
-    for place, group in enumerate(sorted(groups, key=lambda group: (-len(group), _lot(group, seed)))):
-        empty = [split for split in wanted if not splits[split]]
-        # As many groups left as empty splits: each must get one.
-        open_splits = empty if len(groups) - place <= len(empty) else wanted
-        lacking = {split: shares[split] * len(conversations) - len(splits[split]) for split in open_splits}
-        splits[max(open_splits, key=lambda split: lacking[split])].extend(group)
-    return splits
+    return shares
 
 
 def _groups(conversations: Sequence[Conversation]) -> list[list[Conversation]]:
@@ -260,8 +345,3 @@ def _groups(conversations: Sequence[Conversation]) -> list[list[Conversation]]:
     for conversation in conversations:
         groups.setdefault(find(conversation.speakers[0]), []).append(conversation)
     return list(groups.values())
-
-
-def _lot(group: Sequence[Conversation], seed: int) -> bytes:
-    """What decides between groups of one size: drawn from the seed and the ids, not from their order."""
-    return hashlib.sha256(f"{seed} {min(conversation.id for conversation in group)}".encode()).digest()

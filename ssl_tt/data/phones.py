@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ssl_tt.data.atomic import atomically
 from ssl_tt.data.conversation import Conversation
 from ssl_tt.data.manifest import read_line
+from ssl_tt.data.storage import Remote
 from ssl_tt.errors import InputError
 from ssl_tt.recipe import Settings
 from ssl_tt.timebase import frame_edges
@@ -53,7 +54,7 @@ def write_phones(path: Path, conversations: Sequence[Conversation], phones: Phon
                 file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
-def read_phones(manifest: Path, conversations: Sequence[Conversation]) -> Phones:
+def read_phones(manifest: Path | Remote, conversations: Sequence[Conversation]) -> Phones:
     """The phones beside a manifest; of a speaker without a line there are none.
 
     InputError, with the line, for what is no such line, names a conversation or speaker that there is not or that had a

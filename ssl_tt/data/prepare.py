@@ -1,7 +1,8 @@
 """From a corpus on disk to a manifest: read, join, label, write down."""
 
-from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from ssl_tt.data.corpora import read_corpus
 from ssl_tt.data.doubts import doubts
 from ssl_tt.data.held_out import hold_out_speakers
 from ssl_tt.data.manifest import write_manifest
+from ssl_tt.data.shards import SHARD_BYTES, write_shards
+from ssl_tt.data.storage import File
 from ssl_tt.errors import InputError
 from ssl_tt.timebase import samples, seconds
 
@@ -48,32 +51,80 @@ def prepare(
     good: list[Conversation] = []
     problems: list[str] = []
     warnings: list[str] = []
-    items = read_corpus(corpus, root)
-    seen: Counter[str] = Counter()
-    while True:
+    for conversation in _distinct(corpus, root, problems):
         try:
-            conversation = next(items)
-            seen[conversation.id] += 1
-            if seen[conversation.id] > 1:
-                raise InputError(f"{root}: another conversation with the id {conversation.id!r}, expected one")
-            if conversation.audio is None and "channel_files" in conversation.provenance:
-                conversation = _with_own_file(conversation, root, out)
-            if conversation.audio is not None:
-                warnings.extend(audio.warnings(conversation.audio))
-                warnings.extend(doubts(conversation))
-            if conversation.audio is not None and conversation.segments is None and detector is not None:
-                conversation = _with_detected_segments(conversation, conversation.audio, detector)
+            conversation, suspicious = ready(conversation, out, root, detector)
+            warnings += suspicious
             good.append(conversation)
-        except StopIteration:
-            break
         except InputError as error:
             problems.append(str(error))
-    if not good:
-        raise InputError(f"{root}: none of the {len(problems)} items of {corpus} is good; the first: {problems[0]}")
+    _refuse_nothing(good, corpus, root, problems)
     kept = good if held_out_speakers is None else hold_out_speakers(good, held_out_speakers)
     manifest = out / "manifest.jsonl"
     write_manifest(manifest, kept)
     return Prepared(manifest, len(kept), problems, warnings, len(good) - len(kept))
+
+
+def prepare_shards(
+    corpus: str,
+    root: Path,
+    out: Path,
+    detector: Detector | None = "energy",
+    shard_bytes: int = SHARD_BYTES,
+    processes: int | None = None,
+    held_out_speakers: float | None = None,
+) -> Prepared:
+    """The same, with all audio as FLAC in shards beside `out`/manifest.jsonl, by several processes; see `shards`.
+
+    What was killed goes on when it is called again. What is not 16-bit or 24-bit audio is rounded, with a warning.
+    """
+    problems: list[str] = []
+    conversations = list(_distinct(corpus, root, problems))
+    _refuse_nothing(conversations, corpus, root, problems)
+    kept = conversations if held_out_speakers is None else hold_out_speakers(conversations, held_out_speakers)
+    make = partial(ready, root=root, detector=detector)
+    settings = f"{corpus} {root.resolve()} {detector} {held_out_speakers}"
+    written = write_shards(kept, out, make, settings=settings, shard_bytes=shard_bytes, processes=processes)
+    problems += written.problems
+    left_out = len(conversations) - len(kept)
+    return Prepared(written.manifest, written.n_conversations, problems, written.warnings, left_out)
+
+
+def _distinct(corpus: str, root: Path, problems: list[str]) -> Iterator[Conversation]:
+    """Conversations of a corpus with distinct ids; what else is met joins the problems."""
+    items = read_corpus(corpus, root)
+    seen: set[str] = set()
+    while True:
+        try:
+            conversation = next(items)
+            if conversation.id in seen:
+                raise InputError(f"{root}: another conversation with the id {conversation.id!r}, expected one")
+            seen.add(conversation.id)
+        except StopIteration:
+            return
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            yield conversation
+
+
+def _refuse_nothing(good: Sequence[Conversation], corpus: str, root: Path, problems: Sequence[str]) -> None:
+    if not good:
+        raise InputError(f"{root}: none of the {len(problems)} items of {corpus} is good; the first: {problems[0]}")
+
+
+def ready(
+    conversation: Conversation, out: Path, root: Path, detector: Detector | None
+) -> tuple[Conversation, list[str]]:
+    """A conversation of a corpus with one file and with segments, and warnings; errors as in `audio.read`."""
+    warnings = []
+    if conversation.audio is None and "channel_files" in conversation.provenance:
+        conversation = _with_own_file(conversation, root, out)
+    if conversation.audio is not None:
+        warnings = [*audio.warnings(conversation.audio), *doubts(conversation)]
+    if conversation.audio is not None and conversation.segments is None and detector is not None:
+        conversation = _with_detected_segments(conversation, conversation.audio, detector)
+    return conversation, warnings
 
 
 def _with_own_file(conversation: Conversation, root: Path, out: Path) -> Conversation:
@@ -101,7 +152,7 @@ def _with_own_file(conversation: Conversation, root: Path, out: Path) -> Convers
     return replace(joined, sha256=audio.sha256(path))
 
 
-def _with_detected_segments(conversation: Conversation, path: Path, detector: Detector) -> Conversation:
+def _with_detected_segments(conversation: Conversation, path: File, detector: Detector) -> Conversation:
     channels = audio.read(path)
     rate = audio.probe_header(path).sample_rate_hz
     segments = tuple(tuple(detect(channel, rate, detector)) for channel in channels)

@@ -1,9 +1,7 @@
 """Windows of conversations, drawn by a stateless permutation: any item of any epoch is a function of its number."""
 
 import logging
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +11,9 @@ from torch.utils.data import Dataset
 
 from ssl_tt.data.audio import audio_path, read_window
 from ssl_tt.data.conversation import Conversation, activity_frames
+from ssl_tt.data.index import Columns, columns
 from ssl_tt.errors import InputError
-from ssl_tt.timebase import frames, resampled_length, samples, seconds
+from ssl_tt.timebase import frames, resampled_length, samples, samples_of_all, seconds
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +58,10 @@ class Windows(Dataset[Window]):
     that is n windows long, at a sample of `sample_rate_hz` drawn anew (the last multiple of `step_samples` up to it),
     and never across an end.
 
+    With `per_conversation` = k > 1, items that are k to a group (k * i to k * i + k - 1) are of one conversation, from
+    stretches as far apart as it allows, and groups are permuted. A conversation then gives a multiple of k windows, k
+    at least: only of one that is shorter than k + 1 windows do those of a group overlap.
+
     Conversations shorter than a window are left out, and said so in the log. InputError if all are too short, if their
     numbers of channels differ or if one is annotation only; reading an item raises InputError naming the file.
     """
@@ -73,8 +76,9 @@ class Windows(Dataset[Window]):
         swap_channels: bool = False,
         step_samples: int = 1,
         past_frames: int = 0,
+        per_conversation: int = 1,
     ) -> None:
-        self.conversations = list(conversations)
+        self.conversations = conversations
         self.window_samples = window_samples
         self.sample_rate_hz = sample_rate_hz
         self.frame_rate_hz = frame_rate_hz
@@ -82,38 +86,42 @@ class Windows(Dataset[Window]):
         self.swap_channels = swap_channels
         self.step_samples = step_samples
         self.past_frames = past_frames
+        self.per_conversation = per_conversation
         self.window_frames = frames(seconds(window_samples, sample_rate_hz), frame_rate_hz)
-        self.labelled = all(conversation.segments is not None for conversation in self.conversations)
-        self._lengths = [length_samples(conversation, sample_rate_hz) for conversation in self.conversations]
-        self._counts = [length // window_samples for length in self._lengths]
-        # Segments as arrays, made once: [conversations][S] of [segments, 2].
-        self._bounds = [
-            [np.array(channel, dtype=np.float64) for channel in conversation.segments or ()]
-            for conversation in self.conversations
-        ]
-        self._ends = list(accumulate(self._counts))  # windows up to and with each conversation
-        self._refuse()
+        facts = columns(conversations)
+        self._refuse(facts)
+        self.labelled = bool(facts.labelled.all())
+        n_samples = samples_of_all(facts.duration_seconds, facts.sample_rate_hz)
+        self._lengths = resampled_length(n_samples, facts.sample_rate_hz, sample_rate_hz)
+        counts = self._lengths // window_samples
+        self._leave_out(counts)
+        groups = np.where(counts > 0, np.maximum(counts // per_conversation, 1), 0)
+        self._ends = np.cumsum(groups)  # groups of windows up to and with each conversation
 
-    def _refuse(self) -> None:
-        channels = {conversation.channels for conversation in self.conversations}
+    def _refuse(self, facts: Columns) -> None:
+        channels = np.unique(facts.channels)
         if len(channels) > 1:
             raise InputError(
-                f"conversations with {' and '.join(map(str, sorted(channels)))} channels, expected one number for all "
+                f"conversations with {' and '.join(map(str, channels))} channels, expected one number for all "
                 "that are trained on together: give them separate manifests"
             )
-        short = [c.id for c, count in zip(self.conversations, self._counts, strict=True) if count == 0]
-        if len(short) == len(self.conversations):
+        for number in np.flatnonzero(facts.sample_rate_hz == 0):
+            audio_path(self.conversations[int(number)])  # refuses annotation only
+
+    def _leave_out(self, counts: np.ndarray) -> None:
+        short = np.flatnonzero(counts == 0)
+        if len(short) == len(counts):
             raise InputError(
                 f"none of the {len(short)} conversations is as long as a window of {self.window_seconds:g} s: give "
                 "longer recordings or lower data.window_seconds"
             )
-        if short:
+        if len(short):
             _log.warning(
                 "%d of %d conversations are shorter than a window of %g s and left out, %s first",
                 len(short),
-                len(self.conversations),
+                len(counts),
                 self.window_seconds,
-                short[0],
+                self.conversations[int(short[0])].id,
             )
 
     @property
@@ -122,7 +130,7 @@ class Windows(Dataset[Window]):
 
     def __len__(self) -> int:
         """Windows of an epoch."""
-        return self._ends[-1]
+        return int(self._ends[-1]) * self.per_conversation
 
     def place(self, item: int) -> tuple[Conversation, float]:
         """The conversation that a window is from, and the second at which it begins."""
@@ -132,15 +140,19 @@ class Windows(Dataset[Window]):
     def _drawn(self, item: int) -> tuple[int, int, np.random.Generator]:
         """Place of the conversation, first sample, and what draws the rest of the window."""
         epoch, index = divmod(item, len(self))
-        slot = permuted(index, len(self), self.seed, epoch)
-        number = bisect_right(self._ends, slot)
-        count = self._counts[number]
-        stretch = slot - (self._ends[number] - count)
+        group, member = divmod(index, self.per_conversation)
+        slot = permuted(group, int(self._ends[-1]), self.seed, epoch)
+        number = int(np.searchsorted(self._ends, slot, side="right"))
+        first = int(self._ends[number - 1]) if number else 0
+        groups = int(self._ends[number]) - first
+        stretch, count = slot - first + member * groups, groups * self.per_conversation
 
         draw = np.random.default_rng((self.seed, epoch, index))
+        # All windows of a group lie alike in their stretches, so that they keep their distance.
+        within = (draw if member == 0 else np.random.default_rng((self.seed, epoch, index - member))).random()
         # n stretches over the places where a window may start: the first sample to the last that leaves room for it.
-        places = self._lengths[number] - self.window_samples + 1
-        start = int((stretch + draw.random()) * places / count)
+        places = int(self._lengths[number]) - self.window_samples + 1
+        start = int((stretch + within) * places / count)
         return number, start - start % self.step_samples, draw
 
     def __getitem__(self, item: int) -> Window:
@@ -154,8 +166,8 @@ class Windows(Dataset[Window]):
         if self.labelled:
             first_seconds = start_seconds - seconds(self.past_frames, self.frame_rate_hz)
             channels = [
-                activity_frames(bounds, self.past_frames + self.window_frames, self.frame_rate_hz, first_seconds)
-                for bounds in self._bounds[number]
+                activity_frames(segments, self.past_frames + self.window_frames, self.frame_rate_hz, first_seconds)
+                for segments in conversation.segments or ()
             ]
             spoken = torch.from_numpy(np.stack(channels, axis=1)[:, order])
             past, activity = spoken.split([self.past_frames, self.window_frames])

@@ -293,7 +293,7 @@ def _more(recipe: CompareRecipe) -> str:
     return "add conversations" + (", raise data.labelled_share" if recipe.data.labelled_share < 1 else "")
 
 
-def _check_heads(recipe: CompareRecipe, conversations: list[Conversation]) -> None:
+def _check_heads(recipe: CompareRecipe, conversations: Sequence[Conversation]) -> None:
     """InputError where a head has no window to learn from, or none to be held out."""
     for name, head in recipe.heads.items():
         window_seconds = head.window_seconds or recipe.data.window_seconds

@@ -69,11 +69,14 @@ class FeatureWindows(Windows):
         seed: int,
         swap_channels: bool = False,
         past_frames: int = 0,
+        per_conversation: int = 1,
     ) -> None:
         encoder = cache.encoder
         self._cache, self._hop = cache, encoder.hop_samples
         rates = encoder.sample_rate_hz, encoder.frame_rate_hz
-        super().__init__(conversations, window_samples, *rates, seed, swap_channels, self._hop, past_frames)
+        super().__init__(
+            conversations, window_samples, *rates, seed, swap_channels, self._hop, past_frames, per_conversation
+        )
 
     def _read(self, conversation: Conversation, start: int) -> NDArray[np.float32]:
         first = start // self._hop

@@ -62,11 +62,14 @@ def train_head(
     past_frames = history.minute if history else 0
 
     def windows(of: Sequence[Conversation], seed: int, swap_channels: bool) -> Windows:
+        together = recipe.data.windows_per_conversation
         if config.mode == "frozen":
             cache.fill(of)
-            return FeatureWindows(of, window_samples, cache, seed, swap_channels, past_frames)
+            return FeatureWindows(of, window_samples, cache, seed, swap_channels, past_frames, together)
         rates = encoder.sample_rate_hz, encoder.frame_rate_hz
-        return Windows(of, window_samples, *rates, seed, swap_channels, past_frames=past_frames)
+        return Windows(
+            of, window_samples, *rates, seed, swap_channels, past_frames=past_frames, per_conversation=together
+        )
 
     if processes.is_main():
         write_json(out / "environment.json", environment())

@@ -73,6 +73,12 @@ def train(
         mixed_precision="bf16" if config.precision == "bf16" else "no", gradient_accumulation_steps=config.accumulation
     )
     rank, world = accelerator.process_index, accelerator.num_processes
+    together, share = windows.per_conversation, config.batch_windows // (config.accumulation * world)
+    if share % together:
+        raise InputError(
+            f"data.windows_per_conversation {together} for the {share} windows that each of {world} processes reads at "
+            "once: expected a divisor of it"
+        )
     optimizer = adamw(objective, config, layers)
 
     # --- Resume
@@ -388,7 +394,15 @@ def batches(
             prefetch_factor=4 if config.workers else None,
         )
     )
-    return loader if config.workers else _one_ahead(loader)
+    return _said_plainly(loader) if config.workers else _one_ahead(loader)
+
+
+def _said_plainly(batches: Iterator[Item]) -> Iterator[Item]:
+    """The same; what a worker process raises comes with its traceback, of which the last line is the message."""
+    try:
+        yield from batches
+    except (InputError, RunError) as error:
+        raise type(error)(str(error).rstrip().splitlines()[-1].partition("Error: ")[2]) from error
 
 
 def _one_ahead(batches: Iterator[Item]) -> Iterator[Item]:

@@ -1,7 +1,6 @@
 """One run: conversations, encoder, objective, loop, and a run directory that rebuilds itself."""
 
 import ctypes
-import hashlib
 import json
 import os
 import platform
@@ -20,6 +19,7 @@ from ssl_tt import recipe as recipes
 from ssl_tt.data.atomic import atomically
 from ssl_tt.data.contained import check_contained
 from ssl_tt.data.conversation import Conversation, Split
+from ssl_tt.data.index import audio_digest, columns
 from ssl_tt.data.windows import Windows
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.encoder.normalised import corpus_statistics, normalised
@@ -35,7 +35,7 @@ STATISTICS_WINDOWS = 256
 """Windows whose features give the front end's fixed mean and deviation; with 4 s and two channels, half an hour."""
 
 # Fields that may differ when a run goes on: they change no bit of the weights (where a pretrained run lies does not).
-_FREE = {"training.workers", "training.keep_checkpoints", "run"}
+_FREE = {"training.workers", "training.keep_checkpoints", "run", "data.cache_folder", "data.cache_gigabytes"}
 
 _PACKAGES = ("accelerate", "numpy", "scipy", "soundfile", "safetensors", "pydantic")
 
@@ -67,8 +67,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, *, splits: Splits | None = None,
 
     if processes.is_main():
         write_json(out / "environment.json", environment())
-    facts = [fact for split in ("train", "validation") for fact in audio_facts(splits[split])]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    digest = f"{audio_digest(splits['train'])} {audio_digest(splits['validation'])}"
     state = loop.train(objective, recipe, windows, validation, out, data_digest=digest, quiet=quiet)
     if processes.is_main():
         write_json(out / "cost.json", cost(recipe, encoder, splits, state))
@@ -89,7 +88,7 @@ def cost(recipe: PretrainRecipe, encoder: Encoder, splits: Splits, state: dict[s
         "receptive_field_ms": field.span_ms,
         "lookahead_ms": field.lookahead_ms,
         "seconds_of_audio_per_second": state["seconds_of_audio_per_second"],
-        "pretrain_audio_hours": sum(conversation.duration_seconds for conversation in splits["train"]) / 3600,
+        "pretrain_audio_hours": float(columns(splits["train"]).duration_seconds.sum()) / 3600,
         "pretrain_seconds": state["seconds"],
         "pretrain_cpu_seconds": state["cpu_seconds"],
         "unreadable_windows": state["unreadable_windows"],
@@ -153,8 +152,10 @@ def training_windows(splits: Splits, recipe: PretrainRecipe, encoder: Encoder) -
     length = samples(data.window_seconds, rate)
     length -= length % encoder.hop_samples
 
-    def windows(of_split: list[Conversation], seed: int, swap_channels: bool) -> Windows:
-        return Windows(of_split, length, rate, encoder.frame_rate_hz, seed, swap_channels)
+    def windows(of_split: Sequence[Conversation], seed: int, swap_channels: bool) -> Windows:
+        together = data.windows_per_conversation
+        rates = rate, encoder.frame_rate_hz
+        return Windows(of_split, length, *rates, seed, swap_channels, per_conversation=together)
 
     return (
         windows(splits["train"], recipe.seed, recipe.training.swap_channels),

@@ -8,7 +8,7 @@ import pytest
 from ssl_tt.data.audio import read, write_wav
 from ssl_tt.data.conversation import Segment
 from ssl_tt.data.manifest import check_manifest, read_manifest
-from ssl_tt.data.prepare import prepare
+from ssl_tt.data.prepare import prepare, prepare_shards
 from ssl_tt.errors import InputError
 
 RATE_HZ = 8000
@@ -150,3 +150,16 @@ def test_annotation_that_ends_long_before_its_recording_is_a_warning(consultatio
     prepared = prepare("primock57", consultation, tmp_path / "out")
     (warning,) = prepared.warnings
     assert "nobody speaks after 1.5 of 3.1 s; was the annotation cut short?" in warning
+
+
+def test_one_file_a_speaker_is_joined_on_the_way_into_a_shard(consultation: Path, tmp_path: Path) -> None:
+    plain = prepare("primock57", consultation, tmp_path / "out")
+    shards = prepare_shards("primock57", consultation, tmp_path / "shards", processes=1)
+    again = prepare_shards("manifest", tmp_path / "shards", tmp_path / "again", processes=1)
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["manifest.jsonl", "shard-00000.tar"]
+    expected = read(read_manifest(plain.manifest)[0].audio)
+    for prepared in (shards, again):
+        (conversation,) = check_manifest(prepared.manifest).good
+        np.testing.assert_array_equal(read(conversation.audio), expected)
+    for name in ("manifest.jsonl", "shard-00000.tar"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "shards" / name).read_bytes()

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from ssl_tt.data.audio import read, write_wav
+from ssl_tt.data.cache import Cache
 from ssl_tt.data.conversation import Conversation, Segment
+from ssl_tt.data.index import Conversations, index
+from ssl_tt.data.manifest import write_manifest
 from ssl_tt.data.windows import Batch, Windows, collate, permuted
 from ssl_tt.errors import InputError
 
@@ -181,3 +184,50 @@ def test_a_file_that_breaks_during_training_is_named(conversations: list[Convers
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match=r"a.wav: truncated"):
         windows[0]
+
+
+def test_windows_of_a_group_are_of_one_conversation_and_apart(conversations: list[Conversation]) -> None:
+    windows = Windows(conversations, N, RATE_HZ, 50, seed=2, per_conversation=2)
+    assert len(windows) == 4 + 0 + 2  # the last of 5 and of 3 has no partner
+    met = []
+    for first in range(0, len(windows), 2):
+        one, other = windows[first], windows[first + 1]
+        assert one.conversation == other.conversation
+        distance = abs(start_of(one.samples) - start_of(other.samples))
+        # Half of the conversation apart: by two of its four stretches, or by one of its two.
+        places = (8000 if one.conversation == 0 else 6000) - N + 1
+        assert abs(distance - places / 2) <= 1
+        met.append(one.conversation)
+    assert sorted(met) == [0, 0, 2]
+
+
+def test_groups_cover_a_conversation_and_are_another_cut_in_every_epoch(conversations: list[Conversation]) -> None:
+    windows = Windows(conversations[:1], N, RATE_HZ, 50, seed=2, per_conversation=2)
+    edges = np.linspace(0, 8000 - N + 1, 5)
+    starts = [start_of(windows[item].samples) for item in range(40)]
+    for epoch in range(10):
+        of_epoch = sorted(starts[4 * epoch : 4 * epoch + 4])
+        assert np.searchsorted(edges, of_epoch, side="right").tolist() == [1, 2, 3, 4]
+    assert len(set(starts)) > 35
+    orders = [tuple(np.argsort(starts[4 * epoch : 4 * epoch + 4])) for epoch in range(10)]
+    assert len(set(orders)) == 2
+
+
+def test_a_conversation_of_few_windows_still_fills_a_group(conversations: list[Conversation]) -> None:
+    windows = Windows(conversations, N, RATE_HZ, 50, seed=0, per_conversation=4)
+    assert [windows[item].conversation for item in range(len(windows))] in ([0] * 4 + [2] * 4, [2] * 4 + [0] * 4)
+
+
+def test_indexed_conversations_give_the_same_windows(conversations: list[Conversation], tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.jsonl", conversations)
+    found = index(tmp_path / "manifest.jsonl", Cache(tmp_path / "cache"))
+    indexed = Windows(Conversations([(found, np.arange(3))]), 2 * N, 2 * RATE_HZ, 50, seed=0, swap_channels=True)
+    listed = Windows(conversations, 2 * N, 2 * RATE_HZ, 50, seed=0, swap_channels=True)
+    assert len(indexed) == len(listed)
+    for item in range(20):
+        one, other = indexed[item], listed[item]
+        assert torch.equal(one.samples, other.samples)
+        assert one.activity is not None
+        assert other.activity is not None
+        assert torch.equal(one.activity, other.activity)
+        assert one[2:] == other[2:]

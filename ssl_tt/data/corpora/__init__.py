@@ -17,6 +17,7 @@ CORPORA = {
     "folder": "ssl_tt.data.corpora.folder",
     "folder-speakers": "ssl_tt.data.corpora.folder_speakers",
     "folder-mono": "ssl_tt.data.corpora.folder_mono",
+    "manifest": "ssl_tt.data.corpora.manifest",
     "rttm": "ssl_tt.data.corpora.rttm",
     "lhotse": "ssl_tt.data.corpora.lhotse",
     "switchboard": "ssl_tt.data.corpora.switchboard",
