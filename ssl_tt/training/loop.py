@@ -124,7 +124,7 @@ def train(
     since_log: dict[str, float] = state["since_log"]
     lap, cpu_lap = time.perf_counter(), time.process_time()
 
-    with _stop_requests() as stop_requested, metrics, progress, _readers_watched():
+    with _readers_watched(), _stop_requests() as stop_requested, metrics, progress:
         while True:
             last = step == config.steps
             stop = _any_rank(accelerator, stop_requested())
@@ -449,11 +449,13 @@ def _ignore_signals(worker: int) -> None:
 
 @contextmanager
 def _readers_watched() -> Iterator[None]:
-    """RunError for a reader process that died; torch raises wherever the loop is just then."""
+    """RunError for a reader process that died; torch raises wherever the loop is just then, also where it unwinds."""
     try:
         yield
-    except (RuntimeError, ConnectionError, EOFError) as error:  # the latter two from a batch that was on its way
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # All but the first are of a batch that was on its way.
+        of_reader = any(words in str(error) for words in ("DataLoader worker", "ancillary data"))
+        if isinstance(error, RuntimeError) and not of_reader:
             raise
         raise RunError(
             f"a process that reads audio has died ({error}): is the memory full? Lower training.workers; the same "
