@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 import torch
+from data.corpora.on_disk import ON_DISK
 from mutations import mutated
 
 from ssl_tt import recipe
@@ -31,6 +32,7 @@ from ssl_tt.data.conversation import Conversation, Segment
 from ssl_tt.data.corpora import read_corpus
 from ssl_tt.data.manifest import read_manifest, split_conversations, write_manifest
 from ssl_tt.data.phones import Phone, read_phones, write_phones
+from ssl_tt.data.prepare import prepare_shards
 from ssl_tt.encoder.encoder import Encoder
 from ssl_tt.errors import InputError, RunError
 from ssl_tt.objectives import build
@@ -193,6 +195,28 @@ def _read_journal(path: Path) -> None:
     cut_back(path, lambda line: line["step"] <= 10, write=True)
 
 
+def _write_shards(folder: Path) -> list[Path]:
+    (folder / "calls").mkdir()
+    for number in range(3):
+        noise = 0.1 * np.random.default_rng(number).standard_normal((2000, 2))
+        soundfile.write(folder / "calls" / f"{number}.wav", noise, 8000)
+    prepared = prepare_shards("folder", folder / "calls", folder / "shards", None, processes=1)
+    return [prepared.manifest, prepared.manifest.with_name("shard-00000.tar")]
+
+
+def _read_shards(path: Path) -> None:
+    for conversation in read_manifest(path.with_name("manifest.jsonl")):
+        audio.warnings(audio.audio_path(conversation))
+
+
+def _corpus(name: str) -> Format:
+    """A corpus in its real form, of which an annotation is damaged."""
+    return Format(
+        lambda folder: [ON_DISK[name](folder / "corpus").damaged],
+        lambda path: list(read_corpus(name, next(each for each in path.parents if each.name == "corpus"))),
+    )
+
+
 FORMATS = {
     "audio": Format(_write_audio, _read_audio),
     "TextGrid": Format(_write_textgrid, read_textgrid),
@@ -202,6 +226,11 @@ FORMATS = {
     "recipe": Format(_write_recipes, _read_recipe),
     "checkpoint": Format(write_run, _read_run),
     "metrics": Format(_write_journal, _read_journal),
+    "shards": Format(_write_shards, _read_shards),
+    **{
+        name: _corpus(name)
+        for name in ("switchboard", "fisher", "callhome", "maptask", "candor", "ami", "harpervalley")
+    },
 }
 
 
