@@ -125,6 +125,7 @@ def measure_checkpoints(folder: Path, audio_seconds_per_second: float, repeats: 
     for parameter in objective.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()  # makes the moments
+    folder.mkdir()
     seconds = []
     for step in range(repeats):
         state = {"step": step, "best": {"step": 0, "loss": 1.0}, "data": "", "seconds": 0.0, "cpu_seconds": 0.0}

@@ -105,7 +105,7 @@ def test_storage_that_vanished_is_said_in_a_line(
 
     run = tmp_path / "run"
     monkeypatch.setattr("ssl_tt.training.pretrain.take_statistics", lambda encoder, windows: None)
-    monkeypatch.setattr(loop, "_validation_batches", lambda validation, config: [])
+    monkeypatch.setattr(loop, "_validation", lambda *given: None)
     monkeypatch.setattr(loop, "_validate", lambda *given: {"loss": 1.0})
     monkeypatch.setattr(Windows, "__getitem__", vanished)
     assert main(["pretrain", str(tiny_recipe), "--out", str(run), "--training.workers", workers]) == 1
