@@ -25,10 +25,10 @@ def findings(comparison: "Comparison") -> list[str]:
     """Sentences for the top of a report, task by task.
 
     Each pretrained encoder (its output, on which families are compared, or what else was probed first) stands against
-    chance and, by the paired differences, against the baselines; then the objectives against each other; then the
-    highest score and the ceiling.
+    chance and, by the paired differences, against the baselines; then its best head against from scratch and against
+    a line; then the objectives against each other; then the highest score and the ceiling.
     """
-    objectives = list(comparison.recipe.objectives)
+    objectives, heads = list(comparison.recipe.objectives), list(comparison.recipe.heads)
     sentences: list[str] = []
     for task in tasks(comparison.rows):
         metric = headline(comparison.rows, task)
@@ -46,6 +46,8 @@ def findings(comparison: "Comparison") -> list[str]:
                 _against_baselines(row, [d for d in own if d["other"] not in objectives], comparison.labels)
             )
             between += [d for d in own if d["other"] in objectives]
+            on_it = [row for row in rows if row["system"] == objective and row["representation"] in heads]
+            sentences += _best_head(on_it, select(comparison.differences, task, metric))
         sentences += [*map(_between, between), *_highest(rows)]
         if task == "shift_hold" and comparison.ceiling is not None:
             sentences += _ceiling(rows, comparison.ceiling)
@@ -72,6 +74,26 @@ def _against_baselines(row: Row, differences: Sequence[Row], labels: Mapping[str
     # Where chance is the same for all data, readers know it, and the majority is no better.
     compared = _list(_comparisons([d for d in differences if d["other"] != "majority" or level is None]))
     return opening + (f": {compared}." if compared else ".")
+
+
+def _best_head(rows: Sequence[Row], differences: Sequence[Row]) -> list[str]:
+    """The highest of the heads on one encoder, if any, against the same from scratch and against a line."""
+    best = _best(rows)
+    if best is None:
+        return []
+    system, head = best["system"], best["representation"]
+    compared = _comparisons(
+        [
+            d
+            for d in differences
+            if (d["system"], d["representation"]) == (system, head)
+            and d["other"] in ("scratch", system)
+            and verdict(d) != "not defined"
+        ]
+    )
+    which = f"head {head}" if len(rows) == 1 else f"{head}, the highest of {len(rows)} heads,"
+    found = ": ".join(filter(None, (_score(best), _list(compared))))
+    return [f"For {task_name(best['task'], {})}, {said(SYSTEMS, system)}'s {which} reaches {found}."]
 
 
 def _comparisons(differences: Sequence[Row]) -> Iterator[str]:

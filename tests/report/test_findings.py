@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from ssl_tt.objectives.config import CPCConfig
 from ssl_tt.report.findings import findings
+from ssl_tt.training.config import HeadTraining
 from tests.report import made_up
 
 
@@ -71,6 +73,26 @@ def test_where_chance_depends_on_the_data_the_majority_is_named(comparison):
         "CPC's frozen encoder tells phones apart at 0.400 [0.380, 0.420] accuracy: 0.300 [0.280, 0.320] above the "
         "majority."
     )
+
+
+@pytest.mark.parametrize("n_heads", [1, 2])
+def test_the_highest_head_stands_against_from_scratch_and_a_line(comparison, n_heads):
+    recipe = comparison.recipe.model_copy(
+        update={"heads": {"deep": HeadTraining(), "shallow": HeadTraining()}, "objectives": {"cpc": CPCConfig()}}
+    )
+    scores = {"encoder": 0.53, "deep": 0.56, "shallow": 0.55}
+    names = ["encoder", "deep", "shallow"][: 1 + n_heads]
+    rows = [made_up.row("shift_hold", "balanced_accuracy", "cpc", name, scores[name], 0.02) for name in names]
+    differences = [
+        made_up.difference("shift_hold", "balanced_accuracy", "cpc", other, value, 0.03, against)
+        | {"representation": "deep"}
+        for other, value, against in (("scratch", 0.06, "deep"), ("cpc", 0.02, "encoder"), ("logmel", 0.1, "logmel"))
+    ]
+    which = "deep, the highest of 2 heads," if n_heads > 1 else "head deep"
+    assert (
+        f"For shift or hold, CPC's {which} reaches 0.560 [0.540, 0.580]: 0.060 [0.030, 0.090] above from scratch deep and "
+        "not distinguishable from CPC encoder (+0.020 [-0.010, +0.050])."
+    ) in findings(replace(comparison, recipe=recipe, rows=rows, differences=differences))
 
 
 def test_the_objectives_own_output_speaks_for_it_and_not_its_best_representation(comparison):
