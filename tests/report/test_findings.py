@@ -90,8 +90,8 @@ def test_the_highest_head_stands_against_from_scratch_and_a_line(comparison, n_h
     ]
     which = "deep, the highest of 2 heads," if n_heads > 1 else "head deep"
     assert (
-        f"For shift or hold, CPC's {which} reaches 0.560 [0.540, 0.580]: 0.060 [0.030, 0.090] above from scratch deep and "
-        "not distinguishable from CPC encoder (+0.020 [-0.010, +0.050])."
+        f"For shift or hold, CPC's {which} reaches 0.560 [0.540, 0.580]: 0.060 [0.030, 0.090] above from scratch deep "
+        "and not distinguishable from CPC encoder (+0.020 [-0.010, +0.050])."
     ) in findings(replace(comparison, recipe=recipe, rows=rows, differences=differences))
 
 
