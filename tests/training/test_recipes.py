@@ -58,7 +58,7 @@ def test_a_recipe_of_a_corpus_says_how_long_it_takes(path: Path) -> None:
     (source,) = settings.data.pretrain
     folder = source.removeprefix("$").removesuffix("/manifest.jsonl").lower()
     assert f"{folder.upper()}=corpora/{folder} ssl-tt pretrain {path}" in header
-    assert re.search(rf"ssl-tt prepare {path.stem} \S+ --out corpora/{folder}\n", header)
+    assert re.search(rf"ssl-tt prepare {path.stem} \S+ --out corpora/{folder}( --held-out-speakers [\d.]+)?\n", header)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
