@@ -271,8 +271,9 @@ def test_a_window_knows_the_history_before_it(
 
 
 def test_a_head_that_reads_history_is_trained_and_answers_as_it_would_live(
-    train: Any, dialogues: list[Conversation], tmp_path: Path
+    train: Any, dialogues: list[Conversation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ssl_tt.training.head_answers.BLOCK_SECONDS", 3.0)  # several to a dialogue
     head = RNNHeadConfig(channels=8, activity_history=True)
     task = train(settings("frozen", head=head, steps=50, validate_every_steps=25))
     conversation = dialogues[0]
