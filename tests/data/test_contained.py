@@ -1,6 +1,7 @@
 """Nothing in a folder leads out of it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,19 @@ def test_a_pipe_is_refused_instead_of_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "inner" / "pipe")
     with pytest.raises(InputError, match="neither file nor folder"):
         check_contained(folder)
+
+
+def test_a_file_that_another_process_renames_meanwhile_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = os.walk
+
+    def walk_while_files_are_renamed(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        for parent, folders, files in walk(folder):
+            yield parent, folders, [*files, ".recipe.toml.17.partial"]
+
+    monkeypatch.setattr(os, "walk", walk_while_files_are_renamed)
+    check_contained(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: neither file nor folder"):
+        check_contained(tmp_path)
