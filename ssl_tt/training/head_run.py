@@ -30,8 +30,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, *, quiet: bool = False, workdir:
 
     The encoder of `recipe.run` comes with its settings; without a run it is untrained. Thresholds are chosen on the
     training dialogues that are held out. Of several processes the main one scores, and the others give back nothing.
-    InputError for a run that is not there or that has heard a speaker whom it is
-    scored on, and for an encoder that is not the run's; else as `train_head`.
+    InputError for a run that is not there or that has heard a speaker whom it is scored on, and for an encoder that is
+    not the run's; else as `train_head`.
     """
     processes.join(recipe.training)
     recipe = with_run(recipe)

@@ -78,8 +78,7 @@ def cost(recipe: PretrainRecipe, encoder: Encoder, splits: Splits, state: dict[s
     """What a run cost. Hours are those of the recordings; seconds of audio, as in MACs a second, of single channels.
 
     Seconds of audio and CPU seconds are those of all processes of the run, with all their threads, but not of the
-    workers that read for them. Windows that could not be read were replaced
-    by others.
+    workers that read for them. Windows that could not be read were replaced by others.
     """
     field = receptive_field(encoder)
     return {
